@@ -1,0 +1,82 @@
+"""Every limit and every setting, with its default and its reason (law 8).
+
+Room: stratum/core. May import: core.errors. Reading the TOML file and the environment is `serve/settings_file.py`.
+"""
+
+from dataclasses import dataclass, field
+from pathlib import PurePath
+
+KIB, MIB, GIB = 1024, 1024**2, 1024**3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """Bounds on sizes, counts, queues and times. All may be set under [limits] in the configuration."""
+
+    # What S3 allows (docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html)
+    key_bytes: int = 1024
+    name_bytes: int = 255  # of a name made through the mount (POSIX NAME_MAX)
+    parts: int = 10_000
+    part_bytes_min: int = 5 * MIB
+    part_bytes_max: int = 5 * GIB
+    object_bytes_max: int = 50 * 1024 * GIB
+    list_keys: int = 1000
+    delete_keys: int = 1000
+    metadata_bytes: int = 2 * KIB
+    xml_bytes: int = 1 * MIB
+    multi_delete_xml_bytes: int = 2 * MIB
+    xattr_bytes: int = 64 * KIB
+    links: int = 65_000
+
+    # Layout (docs/format.md)
+    cell_bytes: int = 64 * KIB  # largest block of one shard under one checksum: a small read verifies at most this
+    volume_bytes: int = 64 * MIB  # data bytes of one volume before it is sealed
+    inline_bytes: int = 4 * KIB  # content up to this rests in the index: no shard fsyncs at all
+    pack_bytes: int = 1 * MIB  # content up to this joins a shared pack
+
+    # Memory and work under way
+    put_window_bytes: int = 1 * MIB  # bytes of one upload handed to the disks in one thread hop
+    dirty_bytes: int = 128 * MIB  # of all mounted files together, not yet in volumes
+    dirty_bytes_per_file: int = 8 * MIB
+    pending_meta_bytes: int = 32 * MIB  # metadata applied but not yet durable
+    open_shards: int = 512  # shard files kept open for reading
+    requests: int = 512  # S3 requests under way
+    disk_threads: int = 24
+
+    # Times, in seconds
+    publish_delay: float = 0.05  # close to publication (design section 7)
+    reap_delay: float = 600.0
+    disk_timeout: float = 30.0  # a disk that does not answer within is out of service
+    straggler_grace: float = 2.0  # waiting for the last shard once the quorum is durable
+    scrub_interval: float = 7 * 86400.0
+    repair_interval: float = 2.0
+    reap_interval: float = 30.0
+    disk_check_interval: float = 1.0
+    shutdown_grace: float = 8.0
+
+    # Metadata
+    map_bytes: int = 64 * GIB  # address space of LMDB, grown when 80 % full
+    journal_segment_bytes: int = 64 * MIB  # journal since the last snapshot before a new one is taken
+    batch_changes: int = 4096  # metadata changes in one commit
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """One server: where its data is and how it is reached."""
+
+    data: PurePath
+    disks: tuple[PurePath, ...]  # one per shard; [tier.hot] disks = [...]
+    k: int = 4  # data shards
+    parity: int = 2
+    s3_host: str = "127.0.0.1"
+    s3_port: int | None = 9000  # None: no endpoint
+    region: str = "us-east-1"
+    log_level: str = "info"
+    log_format: str = "auto"  # text, json, auto (text on a terminal)
+    close: str = "queued"  # or durable: close() of a mounted file waits for its publication
+    limits: Limits = field(default_factory=Limits)
+
+    @property
+    def journal_copies(self) -> int:
+        """Disks that hold the redo journal: as many as may be lost, plus one."""
+        return self.parity + 1

@@ -1,0 +1,208 @@
+"""What the metadata index holds, record by record.
+
+Room: stratum/core. May import: core.errors.
+
+Invariants
+    R1  A stored record is: version byte, XXH3-64 (seeded by its key) over version and body, MessagePack body.
+        So a flipped bit, and a right record under the wrong key, are both found (LMDB notices neither).
+    R2  Structs are arrays on disk: fields are only ever appended, with a default. A change of meaning is a new
+        version number with a frozen copy of the old struct and one step forward.
+    R3  Times are nanoseconds since the Unix epoch; sizes are bytes; ids are 64-bit and never reused.
+"""
+
+from enum import IntEnum
+from typing import TypeVar
+
+import msgspec
+import xxhash
+
+from stratum.core.errors import CorruptRecord
+
+RECORD_VERSION = 1
+HEADER_BYTES = 9
+
+
+class Kind(IntEnum):
+    """What an inode is."""
+
+    OBJECT = 1  # a regular file, an S3 object
+    DIRECTORY = 2
+    SYMLINK = 3
+    SPECIAL = 4  # FIFO, socket, device: never shown over S3
+
+
+class Extent(msgspec.Struct, frozen=True, array_like=True):
+    """A run of bytes inside a volume, striped over its data columns.
+
+    The extent's stripes begin at byte `at` of every shard file of the volume. Each stripe holds `k` cells of
+    `width` bytes (one per data shard); the next stripe follows one frame further on. `skip` bytes of that
+    sequence are passed over, then `length` bytes are the extent's. See docs/format.md, "Extent".
+    """
+
+    volume: int
+    at: int
+    width: int
+    skip: int
+    length: int
+
+
+class Inline(msgspec.Struct, frozen=True, array_like=True):
+    """Content so small that it rests in the index (and so in the journal on parity + 1 disks)."""
+
+    bytes: bytes
+
+
+class Run(msgspec.Struct, frozen=True, array_like=True):
+    """One row of a manifest: where the bytes from some offset on are. Exactly one field is set."""
+
+    extent: Extent | None = None
+    inline: bytes | None = None
+
+    @property
+    def length(self) -> int:
+        """Bytes that this run covers."""
+        return self.extent.length if self.extent is not None else len(self.inline or b"")
+
+
+class Checksum(msgspec.Struct, frozen=True, array_like=True):
+    """A checksum as S3 shows it: algorithm (`crc32`, `crc32c`, `crc64nvme`, `sha1`, `sha256`), base64 value
+    (with `-N` if composite) and type (`FULL_OBJECT` or `COMPOSITE`)."""
+
+    algorithm: str
+    value: str
+    kind: str = "FULL_OBJECT"
+
+
+class Inode(msgspec.Struct, frozen=True, array_like=True):
+    """A file, directory, symlink or special: everything `stat` and HEAD need."""
+
+    kind: Kind
+    mode: int  # permission bits and file type as in st_mode
+    uid: int
+    gid: int
+    nlink: int
+    size: int  # published size, bytes
+    atime: int
+    mtime: int  # also S3's Last-Modified
+    ctime: int
+    btime: int
+    content: int = 0  # content id whose runs are this inode's bytes; 0: no bytes
+    etag: str = ""  # without quotes; empty until first published (then S3 does not see it)
+    headers: dict[str, str] = {}  # content-type, cache-control ... lower-case names, as stored by S3 PUT
+    metadata: dict[str, str] = {}  # x-amz-meta-* without the prefix
+    checksum: Checksum | None = None
+    parts: tuple[int, ...] = ()  # sizes of the multipart parts, in order
+    rdev: int = 0
+    target: bytes = b""  # of a symlink
+    parent: int = 0  # of a directory: its parent directory; 0 for others
+    name: bytes = b""  # of a directory: its stored name (with the trailing slash) in the parent
+    explicit: bool = False  # a directory made by mkdir: stays when its last key goes
+    generation: int = 0  # counts publications; compare-and-swap for rewrites
+
+
+class Entry(msgspec.Struct, frozen=True, array_like=True):
+    """A directory entry. `cookie` is unique per entry and never reused (the offset of readdir)."""
+
+    inode: int
+    kind: Kind
+    cookie: int
+
+
+class Bucket(msgspec.Struct, frozen=True, array_like=True):
+    """A bucket: its root directory, birth and owner (an access key)."""
+
+    root: int
+    created: int
+    owner: str
+
+
+class Volume(msgspec.Struct, frozen=True, array_like=True):
+    """A volume: code, where its shards rest, and how much of each shard file is committed."""
+
+    k: int  # data shards
+    m: int  # all shards
+    slots: tuple[int, ...]  # disk slot of shard 0..m-1
+    shard_bytes: int  # committed length of each shard file, header included
+    sealed: bool
+
+
+class Upload(msgspec.Struct, frozen=True, array_like=True):
+    """A multipart upload under way."""
+
+    bucket: str
+    key: bytes
+    created: int
+    owner: str
+    headers: dict[str, str] = {}
+    metadata: dict[str, str] = {}
+    checksum_algorithm: str = ""
+    checksum_type: str = ""
+
+
+class Part(msgspec.Struct, frozen=True, array_like=True):
+    """A part of an upload; its bytes are the runs of `content`."""
+
+    content: int
+    size: int
+    etag: str  # md5 hex
+    modified: int
+    checksum: Checksum | None = None
+
+
+class Disk(msgspec.Struct, frozen=True, array_like=True):
+    """A disk slot: the identity (32 hex digits) it must show and whether it was a file system of its own."""
+
+    identity: str
+    own_filesystem: bool
+    path: str  # where it was last seen; advice for messages only
+
+
+class Credential(msgspec.Struct, frozen=True, array_like=True):
+    """An access key that is not the root credential."""
+
+    secret_key: str
+    created: int
+    name: str = ""
+
+    def __repr__(self) -> str:
+        return f"Credential(name={self.name!r}, secret_key=<hidden>)"
+
+
+class Garbage(msgspec.Struct, frozen=True, array_like=True):
+    """Why and since when something waits for the reaper."""
+
+    since: int
+    reason: str
+
+
+class Repair(msgspec.Struct, frozen=True, array_like=True):
+    """A shard that must be rebuilt: why and since when."""
+
+    since: int
+    reason: str
+
+
+T = TypeVar("T")
+
+
+def encode(key: bytes, record: object) -> bytes:
+    """Return the stored form of `record` under `key` (R1)."""
+    body = msgspec.msgpack.encode(record)
+    return bytes((RECORD_VERSION,)) + _checksum(key, body) + body
+
+
+def decode(key: bytes, raw: bytes, type: type[T]) -> T:  # noqa: A002 - the field's word, as in msgspec
+    """Return the record stored as `raw` under `key`. Raises CorruptRecord."""
+    if len(raw) < HEADER_BYTES or raw[0] != RECORD_VERSION:
+        raise CorruptRecord(f"{type.__name__} record of unknown version under {key[:40]!r}")
+    body = raw[HEADER_BYTES:]
+    if raw[1:HEADER_BYTES] != _checksum(key, body):
+        raise CorruptRecord(f"{type.__name__} record fails its checksum under {key[:40]!r}")
+    try:
+        return msgspec.msgpack.decode(body, type=type)
+    except msgspec.DecodeError as error:
+        raise CorruptRecord(f"{type.__name__} record under {key[:40]!r}: {error}") from error
+
+
+def _checksum(key: bytes, body: bytes) -> bytes:
+    return xxhash.xxh3_64_digest(body, seed=xxhash.xxh3_64_intdigest(key, seed=RECORD_VERSION))

@@ -1,0 +1,137 @@
+"""The keys of the metadata index: one prefix byte a table, big-endian ids, so byte order is number order.
+
+Room: stratum/core. May import: core.txn.
+
+    table                key                                        record
+    n  counters          n | name                                   8 bytes, big endian (wrapped as a record: int)
+    b  buckets           b | bucket name                            Bucket
+    i  inodes            i | inode                                  Inode
+    e  entries           e | parent inode | stored name             Entry    (a directory's stored name ends in /)
+    x  manifest runs     x | content | offset in content            Run      (gaps between runs are holes: zeros)
+    c  content users     c | content | inode or part key            int 1    (who refers to the content)
+    u  volume users      u | volume | content                       int      (bytes of the volume this content uses)
+    v  volumes           v | volume                                 Volume
+    g  garbage           g | volume                                 Garbage  (the reaper's table)
+    r  repairs           r | volume | shard index (1 byte)          Repair
+    p  uploads           p | upload id                              Upload
+    q  upload by key     q | bucket / key / 0 / upload id           int 1    (listing of uploads in key order)
+    t  parts             t | upload id | part number (4 bytes)      Part
+    a  xattrs            a | inode | name                           bytes
+    o  orphan inodes     o | inode                                  int 1    (no name left, still open)
+    d  disk slots        d | slot (2 bytes)                         Disk
+    k  credentials       k | access key                             Credential
+"""
+
+import struct
+
+from stratum.core.txn import Txn, load, save
+
+ROOT_INODE = 1  # the directory whose entries are the buckets
+
+COUNTER, BUCKET, INODE, ENTRY, RUN, CONTENT_USER, VOLUME_USER, VOLUME = (
+    b"n", b"b", b"i", b"e", b"x", b"c", b"u", b"v",
+)  # fmt: skip
+GARBAGE, REPAIR, UPLOAD, UPLOAD_BY_KEY, PART, XATTR, ORPHAN, DISK, CREDENTIAL = (
+    b"g", b"r", b"p", b"q", b"t", b"a", b"o", b"d", b"k",
+)  # fmt: skip
+
+_ID = struct.Struct(">Q")
+_TWO_IDS = struct.Struct(">QQ")
+
+
+def bucket_key(name: str) -> bytes:
+    """Key of a Bucket."""
+    return BUCKET + name.encode()
+
+
+def inode_key(inode: int) -> bytes:
+    """Key of an Inode."""
+    return INODE + _ID.pack(inode)
+
+
+def entry_key(parent: int, stored_name: bytes) -> bytes:
+    """Key of an Entry."""
+    return ENTRY + _ID.pack(parent) + stored_name
+
+
+def run_key(content: int, offset: int) -> bytes:
+    """Key of a Run."""
+    return RUN + _TWO_IDS.pack(content, offset)
+
+
+def run_offset(key: bytes) -> int:
+    """Offset in its content of the Run stored under `key`."""
+    return int(_ID.unpack_from(key, 9)[0])
+
+
+def content_user_key(content: int, user: bytes) -> bytes:
+    """Key that says `user` (an inode id or a part key) refers to `content`."""
+    return CONTENT_USER + _ID.pack(content) + user
+
+
+def volume_user_key(volume: int, content: int) -> bytes:
+    """Key that counts the bytes of `volume` that `content` uses."""
+    return VOLUME_USER + _TWO_IDS.pack(volume, content)
+
+
+def volume_key(volume: int) -> bytes:
+    """Key of a Volume."""
+    return VOLUME + _ID.pack(volume)
+
+
+def garbage_key(volume: int) -> bytes:
+    """Key of a Garbage record."""
+    return GARBAGE + _ID.pack(volume)
+
+
+def repair_key(volume: int, shard: int) -> bytes:
+    """Key of a Repair record."""
+    return REPAIR + _ID.pack(volume) + bytes((shard,))
+
+
+def upload_key(upload: str) -> bytes:
+    """Key of an Upload."""
+    return UPLOAD + upload.encode()
+
+
+def upload_by_key(bucket: str, key: bytes, upload: str) -> bytes:
+    """Key that lists uploads of a bucket in key order."""
+    return UPLOAD_BY_KEY + bucket.encode() + b"/" + key + b"\0" + upload.encode()
+
+
+def part_key(upload: str, number: int) -> bytes:
+    """Key of a Part."""
+    return PART + upload.encode() + number.to_bytes(4, "big")
+
+
+def xattr_key(inode: int, name: bytes) -> bytes:
+    """Key of an extended attribute."""
+    return XATTR + _ID.pack(inode) + name
+
+
+def orphan_key(inode: int) -> bytes:
+    """Key that marks an inode without a name that is still open."""
+    return ORPHAN + _ID.pack(inode)
+
+
+def disk_key(slot: int) -> bytes:
+    """Key of a Disk."""
+    return DISK + slot.to_bytes(2, "big")
+
+
+def credential_key(access_key: str) -> bytes:
+    """Key of a Credential."""
+    return CREDENTIAL + access_key.encode()
+
+
+def id_of(key: bytes, at: int = 1) -> int:
+    """The big-endian id at byte `at` of a key."""
+    return int(_ID.unpack_from(key, at)[0])
+
+
+def take_number(txn: Txn, counter: str, count: int = 1) -> int:
+    """Reserve `count` numbers of a counter, return the first (numbers begin at 16, below is reserved)."""
+    key = COUNTER + counter.encode()
+    first = load(txn, key, int) or 16
+    save(txn, key, first + count)
+    return first

@@ -1,0 +1,1 @@
+"""Shared fixtures: see the folders of each room."""
