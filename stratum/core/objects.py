@@ -1,0 +1,118 @@
+"""What the S3 side of the engine takes and gives: plain frozen values, no wire format.
+
+Room: stratum/core. May import: core.records.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from stratum.core.records import Checksum, Inode
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Condition:
+    """Preconditions, evaluated atomically at commit for writes. ETags without quotes; `*` means any.
+
+    Times are whole seconds since the epoch (HTTP dates have no finer grain).
+    """
+
+    if_match: tuple[str, ...] = ()
+    if_none_match: tuple[str, ...] = ()
+    if_modified_since: int | None = None
+    if_unmodified_since: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ObjectView:
+    """One published object as S3 shows it: a consistent picture of one version."""
+
+    bucket: str
+    key: bytes
+    inode_number: int
+    inode: Inode
+
+    @property
+    def size(self) -> int:
+        """Bytes."""
+        return self.inode.size
+
+    @property
+    def etag(self) -> str:
+        """Without quotes."""
+        return self.inode.etag
+
+
+Check = Callable[[Mapping[str, bytes], int], Checksum | None]
+"""Given {algorithm: raw digest} of all bytes and their count, raise BadDigest or IncompleteBody, or return the
+checksum to store."""
+
+
+def accept(digests: Mapping[str, bytes], size: int) -> Checksum | None:
+    """A Check that refuses nothing and stores nothing."""
+    return None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PutSpec:
+    """Everything about an object write but its bytes. md5 is always computed, for the ETag."""
+
+    headers: Mapping[str, str] = field(default_factory=dict)  # content-type, cache-control ... lower-case
+    metadata: Mapping[str, str] = field(default_factory=dict)  # x-amz-meta-* without the prefix
+    algorithms: frozenset[str] = frozenset()  # digests that `check` wants, beside md5
+    check: Check = accept
+    condition: Condition = Condition()
+    owner: str = ""  # access key
+    size: int | None = None  # declared size in bytes, where known
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CopySpec:
+    """A server-side copy. None for headers or metadata: taken from the source."""
+
+    headers: Mapping[str, str] | None = None
+    metadata: Mapping[str, str] | None = None
+    source_condition: Condition = Condition()
+    condition: Condition = Condition()
+    owner: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UploadSpec:
+    """What CreateMultipartUpload fixes for the object to come."""
+
+    headers: Mapping[str, str] = field(default_factory=dict)
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    checksum_algorithm: str = ""  # crc32 ... or empty
+    checksum_type: str = ""  # COMPOSITE, FULL_OBJECT or empty
+    owner: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PartName:
+    """One part as Complete names it; `checksum` is base64 or empty."""
+
+    number: int
+    etag: str
+    checksum: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListQuery:
+    """One page of keys. `after`: only keys (and common prefixes) above it, in UTF-8 byte order."""
+
+    prefix: bytes = b""
+    delimiter: bytes = b""
+    after: bytes = b""
+    limit: int = 1000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListPage:
+    """A page of a listing: objects and common prefixes, each in byte order; together at most `limit`.
+
+    `next_after` is the ListQuery.after of the next page (the last key or common prefix of this one), or None.
+    """
+
+    objects: tuple[ObjectView, ...]
+    common_prefixes: tuple[bytes, ...]
+    next_after: bytes | None
