@@ -7,7 +7,7 @@ Room: stratum/core. May import: core.txn.
     b  buckets           b | bucket name                            Bucket
     i  inodes            i | inode                                  Inode
     e  entries           e | parent inode | stored name             Entry    (a directory's stored name ends in /)
-    x  manifest runs     x | content | offset in content            Run      (gaps between runs are holes: zeros)
+    x  manifest runs     x | content | end offset in content        Run      (gaps between runs are holes: zeros)
     c  content users     c | content | inode or part key            int 1    (who refers to the content)
     u  volume users      u | volume | content                       int      (bytes of the volume this content uses)
     v  volumes           v | volume                                 Volume
@@ -54,13 +54,13 @@ def entry_key(parent: int, stored_name: bytes) -> bytes:
     return ENTRY + _ID.pack(parent) + stored_name
 
 
-def run_key(content: int, offset: int) -> bytes:
-    """Key of a Run."""
-    return RUN + _TWO_IDS.pack(content, offset)
+def run_key(content: int, end: int) -> bytes:
+    """Key of the Run whose last byte is `end` - 1: so a forward scan from `start` + 1 finds what covers `start`."""
+    return RUN + _TWO_IDS.pack(content, end)
 
 
-def run_offset(key: bytes) -> int:
-    """Offset in its content of the Run stored under `key`."""
+def run_end(key: bytes) -> int:
+    """End offset in its content of the Run stored under `key`."""
     return int(_ID.unpack_from(key, 9)[0])
 
 

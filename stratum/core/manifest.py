@@ -1,0 +1,179 @@
+"""The manifest of a content: its ordered runs, as rows of the index.
+
+Room: stratum/core. May import: core.records, core.schema, core.txn.
+
+Invariants
+    M1  Runs of one content never overlap; bytes between runs, up to the size its user knows, are zeros (holes).
+    M2  The row of a run lies under its *end*, so the run that covers an offset is the first row above it.
+    M3  For each volume, `u | volume | content` counts exactly the bytes that this content's runs use of it. A volume
+        with no such row, once recorded, has a garbage row: only the reaper deletes, and only after it looked again.
+    M4  A content is freed with its last user. Contents are shared by server-side copies: whoever wants to change
+        one that has other users makes a clone first.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable
+
+from stratum.core.records import Extent, Garbage, Run, decode
+from stratum.core.schema import (
+    CONTENT_USER,
+    VOLUME_USER,
+    content_user_key,
+    garbage_key,
+    run_end,
+    run_key,
+    volume_user_key,
+)
+from stratum.core.txn import Txn, load, save, scan_records
+
+Span = tuple[int, Run]
+"""Offset in the content, and what rests there."""
+
+
+def slice_run(run: Run, start: int, stop: int) -> Run:
+    """The bytes [start, stop) of a run, as a run."""
+    assert 0 <= start < stop <= run.length
+    if run.extent is not None:
+        extent = run.extent
+        return Run(Extent(extent.volume, extent.at, extent.width, extent.skip + start, stop - start))
+    return Run(None, (run.inline or b"")[start:stop])
+
+
+def trim(span: Span, start: int, stop: int) -> Span:
+    """The part of a span inside [start, stop), which must not be empty."""
+    offset, run = span
+    low, high = max(start, offset), min(stop, offset + run.length)
+    return (offset, run) if high - low == run.length else (low, slice_run(run, low - offset, high - offset))
+
+
+def shift(spans: Iterable[Span], by: int) -> list[Span]:
+    """The same runs, `by` bytes further on."""
+    return [(offset + by, run) for offset, run in spans]
+
+
+def extents_of(spans: Iterable[Span]) -> list[Extent]:
+    """The extents among the runs (inline runs have none)."""
+    return [run.extent for _, run in spans if run.extent is not None]
+
+
+def spans_in(txn: Txn, content: int, start: int, stop: int) -> list[Span]:
+    """What rests in [start, stop) of a content, in order, trimmed to that range; holes are left out."""
+    return [trim(span, start, stop) for span in _overlapping(txn, content, start, stop)]
+
+
+def _overlapping(txn: Txn, content: int, start: int, stop: int) -> list[Span]:
+    found: list[Span] = []
+    if start >= stop or not content:
+        return found
+    prefix = run_key(content, 0)[:9]
+    for key, raw in txn.scan(run_key(content, start + 1), prefix + b"\xff" * 9):
+        run = decode(key, raw, Run)
+        offset = run_end(key) - run.length
+        if offset >= stop:
+            break
+        found.append((offset, run))
+    return found
+
+
+def write_spans(txn: Txn, content: int, spans: Iterable[Span]) -> None:
+    """Put runs into a content, replacing whatever rested in the ranges that they cover."""
+    used: defaultdict[int, int] = defaultdict(int)
+    for offset, run in spans:
+        _cut(txn, content, offset, offset + run.length, used)
+        _place(txn, content, offset, run, used)
+    _count_volume_use(txn, content, used)
+
+
+def punch(txn: Txn, content: int, start: int, stop: int) -> None:
+    """Make [start, stop) of a content a hole."""
+    used: defaultdict[int, int] = defaultdict(int)
+    _cut(txn, content, start, stop, used)
+    _count_volume_use(txn, content, used)
+
+
+def truncate(txn: Txn, content: int, size: int) -> None:
+    """Forget everything from `size` on."""
+    punch(txn, content, size, 2**63)
+
+
+def copy_spans(txn: Txn, source: int, start: int, stop: int, target: int, at: int) -> None:
+    """Let `target` share the bytes [start, stop) of `source`, at offset `at`. No byte moves."""
+    write_spans(txn, target, shift(spans_in(txn, source, start, stop), at - start))
+
+
+def _cut(txn: Txn, content: int, start: int, stop: int, used: defaultdict[int, int]) -> None:
+    for offset, run in _overlapping(txn, content, start, stop):
+        end = offset + run.length
+        txn.delete(run_key(content, end))
+        if run.extent is not None:
+            used[run.extent.volume] -= run.length
+        if offset < start:
+            _place(txn, content, offset, slice_run(run, 0, start - offset), used)
+        if end > stop:
+            _place(txn, content, stop, slice_run(run, stop - offset, run.length), used)
+
+
+def _place(txn: Txn, content: int, offset: int, run: Run, used: defaultdict[int, int]) -> None:
+    assert run.length > 0
+    save(txn, run_key(content, offset + run.length), run)
+    if run.extent is not None:
+        used[run.extent.volume] += run.length
+
+
+def _count_volume_use(txn: Txn, content: int, used: defaultdict[int, int]) -> None:
+    for volume, change in used.items():
+        key = volume_user_key(volume, content)
+        total = (load(txn, key, int) or 0) + change
+        assert total >= 0, "a content uses less than nothing of a volume"
+        if total:
+            save(txn, key, total)
+        else:
+            txn.delete(key)
+            _note_if_unused(txn, volume)
+
+
+def _note_if_unused(txn: Txn, volume: int) -> None:
+    if not is_used(txn, volume):
+        save(txn, garbage_key(volume), Garbage(since=0, reason="no content uses it"))
+
+
+def is_used(txn: Txn, volume: int) -> bool:
+    """Does any content use bytes of the volume?"""
+    return any(True for _ in volume_users(txn, volume))
+
+
+def volume_users(txn: Txn, volume: int) -> Iterable[tuple[int, int]]:
+    """Yield (content, bytes it uses) of a volume."""
+    prefix = VOLUME_USER + volume.to_bytes(8, "big")
+    for rest, used in scan_records(txn, prefix, int):
+        yield int.from_bytes(rest, "big"), used
+
+
+def attach(txn: Txn, content: int, user: bytes) -> None:
+    """Note that `user` (see `inode_user`, `part_user`) refers to the content."""
+    save(txn, content_user_key(content, user), 1)
+
+
+def detach(txn: Txn, content: int, user: bytes) -> bool:
+    """Note that `user` no longer refers to the content; free it with its last user. True: it was freed."""
+    txn.delete(content_user_key(content, user))
+    if users(txn, content):
+        return False
+    truncate(txn, content, 0)
+    return True
+
+
+def users(txn: Txn, content: int) -> int:
+    """How many refer to the content."""
+    prefix = CONTENT_USER + content.to_bytes(8, "big")
+    return sum(1 for _ in scan_records(txn, prefix, int))
+
+
+def inode_user(inode: int) -> bytes:
+    """The user id of an inode."""
+    return b"i" + inode.to_bytes(8, "big")
+
+
+def part_user(upload: str, number: int) -> bytes:
+    """The user id of a part."""
+    return b"t" + upload.encode() + number.to_bytes(4, "big")

@@ -1,0 +1,74 @@
+"""Buckets: directories of the root with a name S3 allows and a birth certificate.
+
+Room: stratum/engine. May import: core, store, engine.changes.
+"""
+
+from collections.abc import Callable
+
+from stratum.core.errors import BucketExists, BucketNotEmpty, NoSuchBucket
+from stratum.core.names import check_bucket_name
+from stratum.core.namespace import Change, DirectoryMaker, is_empty, make_directory, remove_directory
+from stratum.core.records import Bucket
+from stratum.core.schema import BUCKET, ROOT_INODE, UPLOAD_BY_KEY, bucket_key
+from stratum.core.txn import Txn, load, save, scan_records, successor
+from stratum.engine.changes import Changes
+from stratum.store.meta import Meta
+
+
+def find_bucket(txn: Txn, name: str) -> Bucket:
+    """Return the bucket. Raises NoSuchBucket."""
+    bucket = load(txn, bucket_key(name), Bucket)
+    if bucket is None:
+        raise NoSuchBucket(name)
+    return bucket
+
+
+class Buckets:
+    """Create, delete and list buckets."""
+
+    def __init__(self, meta: Meta, changes: Changes, maker: Callable[[], DirectoryMaker]) -> None:
+        self._meta = meta
+        self._changes = changes
+        self._maker = maker
+
+    async def create(self, name: str, owner: str) -> Bucket:
+        """Make an empty bucket, durable on return. Raises InvalidBucketName, BucketExists (with `.owner`)."""
+        check_bucket_name(name)
+        maker = self._maker()
+
+        def change(txn: Txn) -> tuple[Bucket, list[Change]]:
+            old = load(txn, bucket_key(name), Bucket)
+            if old is not None:
+                raise BucketExists(name, old.owner)
+            root, changes = make_directory(txn, ROOT_INODE, name.encode() + b"/", maker, explicit=True)
+            bucket = Bucket(root=root, created=maker.now, owner=owner)
+            save(txn, bucket_key(name), bucket)
+            return bucket, changes
+
+        bucket, changes = await self._meta.write(change)
+        self._changes.notify(changes)
+        return bucket
+
+    async def delete(self, name: str) -> None:
+        """Delete an empty bucket. Raises NoSuchBucket, BucketNotEmpty."""
+        now = self._maker().now
+
+        def change(txn: Txn) -> list[Change]:
+            bucket = find_bucket(txn, name)
+            uploads = UPLOAD_BY_KEY + name.encode() + b"/"
+            if not is_empty(txn, bucket.root) or any(True for _ in txn.scan(uploads, successor(uploads))):
+                raise BucketNotEmpty(name)
+            txn.delete(bucket_key(name))
+            return remove_directory(txn, ROOT_INODE, name.encode() + b"/", now)
+
+        self._changes.notify(await self._meta.write(change))
+
+    async def get(self, name: str) -> Bucket:
+        """Return the bucket. Raises NoSuchBucket."""
+        return await self._meta.read_durable(lambda txn: find_bucket(txn, name))
+
+    async def list(self) -> list[tuple[str, Bucket]]:
+        """All buckets, by name."""
+        return await self._meta.read_durable(
+            lambda txn: [(name.decode(), bucket) for name, bucket in scan_records(txn, BUCKET, Bucket)]
+        )

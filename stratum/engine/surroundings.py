@@ -1,0 +1,39 @@
+"""What every service of the engine works with.
+
+Room: stratum/engine. May import: core, store, engine.{changes, contents}.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from stratum.core.namespace import DirectoryMaker
+from stratum.engine.changes import Changes
+from stratum.engine.contents import Contents
+from stratum.store.meta import Meta
+
+
+class OpenFiles(Protocol):
+    """What the S3 verbs need to know of mounted files."""
+
+    @property
+    def idle(self) -> bool:
+        """Nothing waits for publication."""
+
+    async def settle(self, inode: int | None) -> None:
+        """Publish what was closed (one inode, or everything), durable on return."""
+
+    def is_pinned(self, inode: int) -> bool:
+        """Is the inode open, or known to the kernel?"""
+
+
+@dataclass(slots=True)
+class Surroundings:
+    """The engine as its parts see it. `files` is set while the engine is put together."""
+
+    meta: Meta
+    contents: Contents
+    changes: Changes
+    now_ns: Callable[[], int]  # wall clock, nanoseconds since the epoch
+    maker: Callable[[], DirectoryMaker]  # owner, mode and time of what S3 makes
+    files: OpenFiles
