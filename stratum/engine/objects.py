@@ -11,6 +11,9 @@ Invariants
 
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
+from hashlib import md5
+
+import trio
 
 from stratum.core.conditions import check_read, check_write
 from stratum.core.config import Limits
@@ -79,20 +82,21 @@ class Objects:
         try:
             checksum = spec.check(staged.digests, staged.size)
             return await self._publish_staged(bucket, key, staged, spec, checksum)
-        except Exception:
-            await self._around.contents.discard(staged.spans)
+        except BaseException:
+            with trio.CancelScope(shield=True):
+                await self._around.contents.discard(staged.spans)
             raise
 
     async def _check_early(self, bucket: str, key: bytes, condition: Condition) -> None:
         """Refuse before the body is read what would be refused at commit anyway."""
         await self._settle(bucket, key)
-        self._around.meta.read(lambda txn: _check(txn, bucket, key, condition))
+        self._around.meta.read(lambda txn: check_now(txn, bucket, key, condition))
 
     async def _publish_staged(
         self, bucket: str, key: bytes, staged: Ingested, spec: PutSpec, checksum: Checksum | None
     ) -> ObjectView:
         def change(txn: Txn) -> tuple[ObjectView, list[Change]]:
-            _check(txn, bucket, key, spec.condition)
+            check_now(txn, bucket, key, spec.condition)
             content = take_number(txn, "content") if staged.spans else 0
             if content:
                 self._around.contents.record(txn, content, staged.spans)
@@ -175,7 +179,7 @@ class Objects:
         await self._settle(bucket, key)
 
         def change(txn: Txn) -> list[Change]:
-            _check(txn, bucket, key, condition)
+            check_now(txn, bucket, key, condition)
             old, changes = remove_entry(txn, find_bucket(txn, bucket).root, key, self._around.now_ns())
             if old is not None:
                 self._retire(txn, old)
@@ -200,7 +204,7 @@ class Objects:
         def change(txn: Txn) -> tuple[ObjectView, list[Change]]:
             source = object_at(txn, source_bucket, source_key).inode
             check_read(spec.source_condition, source, copying=True)
-            _check(txn, bucket, key, spec.condition)
+            check_now(txn, bucket, key, spec.condition)
             new = NewObject(
                 content=source.content,
                 size=source.size,
@@ -212,6 +216,13 @@ class Objects:
             return self.publish(txn, bucket, key, new)
 
         return await self.commit(change)
+
+    async def md5_of(self, source: OpenObject, start: int, stop: int) -> str:
+        """Return the hex md5 of bytes [start, stop) of an open object; reads them once."""
+        digest = md5(usedforsecurity=False)
+        async for piece in source.stream(start, stop):
+            await trio.to_thread.run_sync(digest.update, piece)
+        return digest.hexdigest()
 
     async def list(self, bucket: str, query: ListQuery) -> ListPage:
         """Return one page of keys in UTF-8 byte order. Raises NoSuchBucket."""
@@ -240,7 +251,8 @@ class Objects:
             await files.settle(entry.inode)
 
 
-def _check(txn: Txn, bucket: str, key: bytes, condition: Condition) -> None:
+def check_now(txn: Txn, bucket: str, key: bytes, condition: Condition) -> None:
+    """Inside a change: refuse if the condition does not hold. Raises NoSuchBucket, NoSuchKey, PreconditionFailed."""
     find_bucket(txn, bucket)
     if condition == Condition():
         return

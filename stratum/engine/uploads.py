@@ -1,0 +1,293 @@
+"""Multipart uploads: parts are contents of their own; Complete concatenates their runs without moving a byte.
+
+Room: stratum/engine. May import: core, store, engine.{buckets, ingest, objects, surroundings}.
+
+Invariants
+    U1  An upload id is valid until Complete or Abort commits; then the id or the object exists, never both.
+    U2  A part replaces the part of the same number; the old part's content is freed in the same change.
+"""
+
+import secrets
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+
+import trio
+
+from stratum.core.conditions import check_read
+from stratum.core.config import Limits
+from stratum.core.errors import InvalidArgument, NoSuchUpload
+from stratum.core.manifest import attach, copy_spans, detach, part_user
+from stratum.core.multipart import assemble, checksum_of, choose_parts, etag_of
+from stratum.core.names import check_key
+from stratum.core.namespace import Change
+from stratum.core.objects import Check, Condition, ObjectView, PartName, UploadSpec, accept
+from stratum.core.records import Checksum, Part, Upload
+from stratum.core.schema import PART, UPLOAD_BY_KEY, part_key, take_number, upload_by_key, upload_key
+from stratum.core.txn import Txn, load, save, scan_records, successor
+from stratum.core.views import object_at
+from stratum.engine.buckets import find_bucket
+from stratum.engine.ingest import Ingest, Ingested
+from stratum.engine.objects import NewObject, Objects, check_now
+from stratum.engine.surroundings import Surroundings
+
+
+@dataclass(frozen=True, slots=True)
+class UploadPage:
+    """A page of uploads under way: (key, id, upload), in key order, then by id."""
+
+    uploads: list[tuple[bytes, str, Upload]]
+    common_prefixes: list[bytes]
+    next_key: bytes | None
+    next_upload: str | None
+
+
+class Uploads:
+    """The verbs of multipart upload."""
+
+    def __init__(self, surroundings: Surroundings, objects: Objects, limits: Limits) -> None:
+        self._around = surroundings
+        self._objects = objects
+        self._limits = limits
+
+    async def create(self, bucket: str, key: bytes, spec: UploadSpec) -> str:
+        """Begin an upload, return its id. Raises NoSuchBucket, KeyTooLong."""
+        check_key(key)
+        upload_id = secrets.token_urlsafe(24)
+        upload = Upload(
+            bucket=bucket,
+            key=key,
+            created=self._around.now_ns(),
+            owner=spec.owner,
+            headers=dict(spec.headers),
+            metadata=dict(spec.metadata),
+            checksum_algorithm=spec.checksum_algorithm,
+            checksum_type=spec.checksum_type,
+        )
+
+        def change(txn: Txn) -> None:
+            find_bucket(txn, bucket)
+            save(txn, upload_key(upload_id), upload)
+            save(txn, upload_by_key(bucket, key, upload_id), 1)
+
+        await self._around.meta.write(change)
+        return upload_id
+
+    async def get(self, bucket: str, key: bytes, upload_id: str) -> Upload:
+        """Return the upload's record. Raises NoSuchBucket, NoSuchUpload."""
+        return await self._around.meta.read_durable(lambda txn: _find(txn, bucket, key, upload_id))
+
+    async def part(
+        self,
+        bucket: str,
+        key: bytes,
+        upload_id: str,
+        number: int,
+        body: AsyncIterator[bytes],
+        *,
+        algorithms: frozenset[str] = frozenset(),
+        check: Check = accept,
+    ) -> Part:
+        """Store one part; it survives a cut on return. Raises NoSuchUpload, InvalidArgument, TooLarge."""
+        self._check_number(number)
+        self._around.meta.read(lambda txn: _find(txn, bucket, key, upload_id))
+        staged = await Ingest(
+            self._around.contents, self._limits, algorithms, self._limits.part_bytes_max
+        ).take(body)
+        try:
+            checksum = check(staged.digests, staged.size)
+            return await self._keep_part(bucket, key, upload_id, number, staged, checksum)
+        except BaseException:
+            with trio.CancelScope(shield=True):
+                await self._around.contents.discard(staged.spans)
+            raise
+
+    async def _keep_part(
+        self, bucket: str, key: bytes, upload_id: str, number: int, staged: Ingested, checksum: Checksum | None
+    ) -> Part:
+        now = self._around.now_ns()
+
+        def change(txn: Txn) -> Part:
+            _find(txn, bucket, key, upload_id)
+            content = take_number(txn, "content")
+            self._around.contents.record(txn, content, staged.spans)
+            part = Part(content=content, size=staged.size, etag=staged.md5, modified=now, checksum=checksum)
+            _replace_part(txn, upload_id, number, part)
+            return part
+
+        return await self._around.meta.write(change)
+
+    async def copy_part(
+        self,
+        bucket: str,
+        key: bytes,
+        upload_id: str,
+        number: int,
+        source_bucket: str,
+        source_key: bytes,
+        byte_range: tuple[int, int] | None,
+        source_condition: Condition = Condition(),
+    ) -> Part:
+        """Make a part from bytes [first, last + 1) of an object. No byte moves, but they are read once for the ETag.
+
+        Raises NoSuchUpload, NoSuchKey, InvalidArgument (range outside the source), PreconditionFailed.
+        """
+        self._check_number(number)
+        source = await self._objects.open(source_bucket, source_key)
+        check_read(source_condition, source.view.inode, copying=True)
+        start, stop = byte_range or (0, source.view.size)
+        if not 0 <= start <= stop <= source.view.size:
+            raise InvalidArgument(f"the range is not inside the source's {source.view.size} bytes")
+        etag = await self._objects.md5_of(source, start, stop)
+        now = self._around.now_ns()
+
+        def change(txn: Txn) -> Part:
+            _find(txn, bucket, key, upload_id)
+            current = object_at(txn, source_bucket, source_key)
+            check_read(Condition(if_match=(source.view.etag,)), current.inode, copying=True)
+            content = take_number(txn, "content")
+            copy_spans(txn, current.inode.content, start, stop, content, 0)
+            part = Part(content=content, size=stop - start, etag=etag, modified=now)
+            _replace_part(txn, upload_id, number, part)
+            return part
+
+        return await self._around.meta.write(change)
+
+    def _check_number(self, number: int) -> None:
+        if not 1 <= number <= self._limits.parts:
+            raise InvalidArgument(f"Part number must be an integer between 1 and {self._limits.parts}, inclusive")
+
+    async def complete(
+        self,
+        bucket: str,
+        key: bytes,
+        upload_id: str,
+        names: Sequence[PartName],
+        *,
+        condition: Condition = Condition(),
+        checksum: Checksum | None = None,
+        size: int | None = None,
+    ) -> ObjectView:
+        """Make the object from the named parts, free the others, end the upload (U1).
+
+        Raises NoSuchUpload, InvalidPart, InvalidPartOrder, PartTooSmall, BadDigest, IncompleteBody (`size` differs),
+        PreconditionFailed.
+        """
+
+        def change(txn: Txn) -> tuple[ObjectView, list[Change]]:
+            upload = _find(txn, bucket, key, upload_id)
+            stored = dict(_parts(txn, upload_id))
+            parts = choose_parts(names, stored, self._limits.part_bytes_min, size)
+            check_now(txn, bucket, key, condition)
+            new = NewObject(
+                content=take_number(txn, "content"),
+                size=sum(part.size for part in parts),
+                etag=etag_of(parts),
+                headers=upload.headers,
+                metadata=upload.metadata,
+                checksum=checksum_of(upload, parts, checksum),
+                parts=tuple(part.size for part in parts),
+            )
+            assemble(txn, new.content, parts)
+            view, changes = self._objects.publish(txn, bucket, key, new)
+            _end(txn, upload, upload_id, stored)
+            return view, changes
+
+        return await self._objects.commit(change)
+
+    async def abort(self, bucket: str, key: bytes, upload_id: str) -> None:
+        """End the upload and free its parts. Raises NoSuchUpload."""
+
+        def change(txn: Txn) -> None:
+            upload = _find(txn, bucket, key, upload_id)
+            _end(txn, upload, upload_id, dict(_parts(txn, upload_id)))
+
+        await self._around.meta.write(change)
+
+    async def list_parts(
+        self, bucket: str, key: bytes, upload_id: str, after: int, limit: int
+    ) -> tuple[Upload, list[tuple[int, Part]], bool]:
+        """Return (upload, parts with numbers above `after`, are there more). Raises NoSuchUpload."""
+
+        def query(txn: Txn) -> tuple[Upload, list[tuple[int, Part]], bool]:
+            upload = _find(txn, bucket, key, upload_id)
+            parts = [(number, part) for number, part in _parts(txn, upload_id) if number > after]
+            return upload, parts[:limit], len(parts) > limit
+
+        return await self._around.meta.read_durable(query)
+
+    async def list_uploads(
+        self, bucket: str, prefix: bytes, delimiter: bytes, key_marker: bytes, upload_marker: str, limit: int
+    ) -> UploadPage:
+        """Return a page of uploads after (key_marker, upload_marker). Raises NoSuchBucket."""
+
+        def query(txn: Txn) -> UploadPage:
+            find_bucket(txn, bucket)
+            return _upload_page(txn, bucket, prefix, delimiter, (key_marker, upload_marker), limit)
+
+        return await self._around.meta.read_durable(query)
+
+
+def _find(txn: Txn, bucket: str, key: bytes, upload_id: str) -> Upload:
+    find_bucket(txn, bucket)
+    known = upload_id.isascii() and 0 < len(upload_id) <= 64
+    upload = load(txn, upload_key(upload_id), Upload) if known else None
+    if upload is None or upload.bucket != bucket or upload.key != key:
+        raise NoSuchUpload(upload_id)
+    return upload
+
+
+def _parts(txn: Txn, upload_id: str) -> list[tuple[int, Part]]:
+    prefix = PART + upload_id.encode()
+    return [(int.from_bytes(rest, "big"), part) for rest, part in scan_records(txn, prefix, Part)]
+
+
+def _replace_part(txn: Txn, upload_id: str, number: int, part: Part) -> None:
+    old = load(txn, part_key(upload_id, number), Part)
+    attach(txn, part.content, part_user(upload_id, number))
+    save(txn, part_key(upload_id, number), part)
+    if old is not None:
+        detach(txn, old.content, part_user(upload_id, number))
+
+
+def _end(txn: Txn, upload: Upload, upload_id: str, parts: dict[int, Part]) -> None:
+    for number, part in parts.items():
+        detach(txn, part.content, part_user(upload_id, number))
+        txn.delete(part_key(upload_id, number))
+    txn.delete(upload_key(upload_id))
+    txn.delete(upload_by_key(upload.bucket, upload.key, upload_id))
+
+
+def _upload_page(
+    txn: Txn, bucket: str, prefix: bytes, delimiter: bytes, after: tuple[bytes, str], limit: int
+) -> UploadPage:
+    uploads: list[tuple[bytes, str, Upload]] = []
+    prefixes: list[bytes] = []
+    last: tuple[bytes, str] | None = None
+    base = UPLOAD_BY_KEY + bucket.encode() + b"/"
+    for row, _ in txn.scan(base + prefix, successor(base + prefix)):
+        key, _, raw_id = row[len(base) :].rpartition(b"\0")
+        place = (key, raw_id.decode())
+        if not _is_after(place, after):
+            continue
+        head, found, _ = key[len(prefix) :].partition(delimiter) if delimiter else (key, b"", b"")
+        folder = prefix + head + delimiter
+        if found and (folder in prefixes or after[0].startswith(folder)):
+            continue
+        if len(uploads) + len(prefixes) >= limit:
+            return UploadPage(uploads, prefixes, *(last or (b"", "")))
+        if found:
+            prefixes.append(folder)
+            last = (folder, "")
+        else:
+            upload = load(txn, upload_key(place[1]), Upload)
+            if upload is not None:
+                uploads.append((*place, upload))
+            last = place
+    return UploadPage(uploads, prefixes, None, None)
+
+
+def _is_after(place: tuple[bytes, str], marker: tuple[bytes, str]) -> bool:
+    """An upload marker counts only with a key marker; without one, all uploads of the marked key are passed over."""
+    if not marker[1]:
+        return place[0] > marker[0] if marker[0] else True
+    return place > marker
