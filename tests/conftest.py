@@ -1,1 +1,44 @@
-"""Shared fixtures: see the folders of each room."""
+"""What every test folder shares: which tests this machine can run.
+
+A test marked `fuse` needs root and a usable /dev/fuse. Without them it is skipped, and the end of the run says
+so; with STRATUM_TEST_REQUIRE_FUSE=1 (set by contrib/test.sh for root) such a skip is an error instead.
+"""
+
+import os
+
+import pytest
+
+REQUIRE = "STRATUM_TEST_REQUIRE_FUSE"
+
+
+def why_no_fuse() -> str:
+    """The reason why nothing can be mounted here; empty if it can."""
+    if os.geteuid() != 0:
+        return "not root"
+    try:
+        os.close(os.open("/dev/fuse", os.O_RDWR))
+    except OSError as error:
+        return f"/dev/fuse is not usable: {error.strerror}"
+    return ""
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Skip the tests of the real mount where there can be none, and remember how many."""
+    mounting = [item for item in items if item.get_closest_marker("fuse")]
+    reason = why_no_fuse() if mounting else ""
+    if not reason:
+        return
+    if os.environ.get(REQUIRE) == "1":
+        raise pytest.UsageError(f"{REQUIRE}=1, but the mount cannot be tested: {reason}")
+    for item in mounting:
+        item.add_marker(pytest.mark.skip(reason=f"needs a real mount: {reason}"))
+    config.stash[SKIPPED] = f"{len(mounting)} tests of the real mount were SKIPPED: {reason}"
+
+
+SKIPPED = pytest.StashKey[str]()
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Say loudly what was not tested."""
+    if SKIPPED in config.stash:
+        terminalreporter.write_sep("!", config.stash[SKIPPED], red=True, bold=True)
