@@ -1,0 +1,24 @@
+#!/usr/bin/env bash
+# All tests, the real mount included: contrib/test.sh [pytest argument]...     pytest's summary is the last line.
+set -eu
+
+ROOT="$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd)"
+# shellcheck source=contrib/setup.sh
+. "$ROOT/contrib/setup.sh"
+
+# Programs that the tests drive as their users would. Their tests are skipped where they cannot be had.
+CLIENT_PACKAGES="rsync restic borgbackup git sqlite3 attr"
+AWSCLI="awscli>=1.40,<2"
+
+set_up test
+# shellcheck disable=SC2086
+install_packages $CLIENT_PACKAGES || say "some of these are missing, their tests will be skipped: $CLIENT_PACKAGES"
+pip_once "$ROOT/.venv-clients" awscli "$ROOT $AWSCLI" "$AWSCLI"
+export PATH="$PATH:$ROOT/.venv-clients/bin" STRATUM_TEST_AWS="$ROOT/.venv-clients/bin/aws"
+
+# As root the mount must be testable: a skipped test of it would be a hole nobody sees.
+if [ "$(id -u)" = 0 ]; then
+    export STRATUM_TEST_REQUIRE_FUSE="${STRATUM_TEST_REQUIRE_FUSE:-1}"
+fi
+cd "$ROOT"
+exec .venv/bin/python -m pytest "$@"
