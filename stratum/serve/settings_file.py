@@ -1,0 +1,194 @@
+"""Read the settings: defaults, the TOML file, the environment, the command line; the last one wins.
+
+Room: stratum/serve. May import: core.config.
+
+    [store]      data = "/srv/stratum"
+    [tier.hot]   disks = ["/srv/d0", ...]      code = "4+2"
+    [s3]         address = "127.0.0.1:9000"    region = "us-east-1"     (address "none": no endpoint)
+    [log]        level = "info"                format = "auto"
+    [mount]      close = "queued"
+    [limits]     volume_bytes = "64MiB"        reap_delay = "10min"     (every field of core.config.Limits)
+
+Each is also an environment variable: STRATUM_LIMITS_VOLUME_BYTES, STRATUM_TIER_HOT_DISKS (`:` between paths).
+What is not known is an error that names the line, so that a misspelt limit never goes unnoticed.
+"""
+
+import difflib
+import os
+import tomllib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from stratum.core.config import Limits, Settings
+from stratum.serve.settings_values import (
+    Malformed,
+    parse_address,
+    parse_close,
+    parse_code,
+    parse_count,
+    parse_level,
+    parse_log_format,
+    parse_path,
+    parse_paths,
+    parse_seconds,
+    parse_text,
+)
+
+PREFIX = "STRATUM_"
+DISKS = 6  # of a store for which none are named
+
+
+class BadSettings(Exception):
+    """The settings cannot be used; the message says where and why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """The settings, and where each value that is not a default came from (key -> place)."""
+
+    settings: Settings
+    sources: dict[str, str]
+
+    @property
+    def disks_by_default(self) -> bool:
+        """No disks were named: they are folders below the data folder, on one device."""
+        return "tier.hot.disks" not in self.sources
+
+
+# key -> how its value is read.
+PARSERS: dict[str, Callable[[Any], Any]] = {
+    "store.data": parse_path,
+    "tier.hot.disks": parse_paths,
+    "tier.hot.code": parse_code,
+    "s3.address": parse_address,
+    "s3.region": parse_text,
+    "log.level": parse_level,
+    "log.format": parse_log_format,
+    "mount.close": parse_close,
+    **{f"limits.{one.name}": parse_count if one.type is int else parse_seconds for one in fields(Limits)},
+}
+FIELDS = {
+    "s3.region": "region",
+    "log.level": "log_level",
+    "log.format": "log_format",
+    "mount.close": "close",
+}
+
+
+def default_data(environment: Mapping[str, str]) -> Path:
+    """Where the store is kept when nobody says: /var/lib/stratum for root, else the XDG data folder."""
+    if os.geteuid() == 0:
+        return Path("/var/lib/stratum")
+    home = environment.get("XDG_DATA_HOME") or os.path.join(environment.get("HOME", "/"), ".local/share")
+    return Path(home) / "stratum"
+
+
+def load_settings(
+    path: Path | None, environment: Mapping[str, str], options: Mapping[str, object] | None = None
+) -> Loaded:
+    """Read everything. `options` are values from the command line by key. Raises BadSettings."""
+    values: dict[str, tuple[object, str]] = {}
+    if path is not None:
+        values.update(_from_file(path))
+    values.update(_from_environment(environment))
+    given = {key: value for key, value in (options or {}).items() if value is not None}
+    values.update({key: (value, "command line") for key, value in given.items()})
+    parsed = {key: _parse(key, value, place) for key, (value, place) in values.items()}
+    try:
+        settings = _settings(parsed, default_data(environment))
+    except Malformed as error:
+        raise BadSettings(str(error)) from error
+    return Loaded(settings, {key: place for key, (_, place) in values.items()})
+
+
+def _settings(parsed: dict[str, Any], data: Path) -> Settings:
+    data = parsed.pop("store.data", data)
+    k, parity = parsed.pop("tier.hot.code", (4, 2))
+    disks = parsed.pop("tier.hot.disks", None) or _folders(data, k + parity)
+    if len(disks) < k + parity:
+        raise Malformed(f"tier.hot.code: {k}+{parity} needs {k + parity} disks, {len(disks)} are named")
+    host, port = parsed.pop("s3.address", ("127.0.0.1", 9000))
+    limits = {name.removeprefix("limits."): parsed[name] for name in parsed if name.startswith("limits.")}
+    rest = {FIELDS[key]: value for key, value in parsed.items() if key in FIELDS}
+    return Settings(
+        data=data,
+        disks=disks,
+        k=k,
+        parity=parity,
+        s3_host=host,
+        s3_port=port,
+        limits=Limits(**limits),
+        **rest,
+    )
+
+
+def _folders(data: Path, shards: int) -> tuple[Path, ...]:
+    return tuple(data / "disks" / str(slot) for slot in range(max(DISKS, shards)))
+
+
+def _parse(key: str, value: object, place: str) -> object:
+    try:
+        return PARSERS[key](value)
+    except Malformed as error:
+        raise BadSettings(f"{place}: {key}: {error}") from error
+
+
+def _from_file(path: Path) -> dict[str, tuple[object, str]]:
+    try:
+        text = path.read_text()
+        tables = tomllib.loads(text)
+    except OSError as error:
+        raise BadSettings(f"{path}: {error.strerror}") from error
+    except ValueError as error:  # of TOML (it names the line) or of UTF-8
+        raise BadSettings(f"{path}: {error}") from error
+    found: dict[str, tuple[object, str]] = {}
+    for key, value in _flat(tables):
+        line = line_of(text, key)
+        place = f"{path}, line {line}" if line else str(path)
+        if key not in PARSERS:
+            raise BadSettings(f"{place}: {key} is not a setting{_nearest(key)}")
+        found[key] = (value, place)
+    return found
+
+
+def _flat(table: Mapping[str, object], above: str = "") -> list[tuple[str, object]]:
+    flat: list[tuple[str, object]] = []
+    for name, value in table.items():
+        flat += _flat(value, f"{above}{name}.") if isinstance(value, dict) else [(above + name, value)]
+    return flat
+
+
+def _from_environment(environment: Mapping[str, str]) -> dict[str, tuple[object, str]]:
+    """Every STRATUM_<SECTION>_<NAME>. Other names below STRATUM_ (root credentials ...) are not settings."""
+    names = {PREFIX + key.replace(".", "_").upper(): key for key in PARSERS}
+    sections = tuple({PREFIX + key.rpartition(".")[0].replace(".", "_").upper() + "_" for key in PARSERS})
+    found: dict[str, tuple[object, str]] = {}
+    for name, value in environment.items():
+        if name in names:
+            found[names[name]] = (value, f"environment variable {name}")
+        elif name.startswith(sections):
+            raise BadSettings(f"environment variable {name} is not a setting")
+    return found
+
+
+def line_of(text: str, key: str) -> int:
+    """The line (from 1) on which the TOML `text` sets `key`; 0 if it cannot be told. For messages only."""
+    table = ""
+    for number, line in enumerate(text.splitlines(), 1):
+        bare = line.strip().replace('"', "").replace("'", "")
+        if bare.startswith("["):
+            table = bare.strip("[] ").partition("]")[0].strip() + "."
+            if key.startswith(table) and key.count(".") == table.count(".") - 1:
+                return number
+        name, sets, _ = bare.partition("=")
+        if sets and f"{table}{name.strip()}" == key:
+            return number
+    return 0
+
+
+def _nearest(key: str) -> str:
+    """A suggestion for a key that is not known."""
+    close = difflib.get_close_matches(key, PARSERS, n=1)
+    return f" (did you mean {close[0]}?)" if close else ""

@@ -1,0 +1,111 @@
+"""Turn what stands in a settings file or an environment variable into a value, or say what is wrong with it.
+
+Room: stratum/serve. May import: nothing of ours. Each function raises Malformed.
+"""
+
+import math
+import os
+import re
+from pathlib import Path
+
+SIZES = {"": 1, "b": 1, "k": 1000, "kb": 1000, "kib": 1024, "m": 1000**2, "mb": 1000**2, "mib": 1024**2}
+SIZES |= {"g": 1000**3, "gb": 1000**3, "gib": 1024**3, "t": 1000**4, "tb": 1000**4, "tib": 1024**4}
+SECONDS = {"": 1.0, "ms": 0.001, "s": 1.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
+
+_QUANTITY = re.compile(r"(\d+(?:_\d+)*(?:\.\d+)?) *([a-zA-Z]*)", re.ASCII)
+_ADDRESS = re.compile(r"(\[[0-9a-fA-F:.]+\]|[^:\[\]\s]*):(\d{1,5})", re.ASCII)
+
+
+class Malformed(ValueError):
+    """The value is not of the shape that its setting needs."""
+
+
+def parse_count(value: object) -> int:
+    """A whole number above zero: 512, "512", or bytes as "64MiB"."""
+    number = _quantity(value, SIZES, "a whole number, or bytes such as 64MiB")
+    if number != int(number):
+        raise Malformed(f"{value!r} is not a whole number")
+    return int(number)
+
+
+def parse_seconds(value: object) -> float:
+    """A time above zero: 0.5, "50ms", "10min", "7d". In seconds."""
+    return float(_quantity(value, SECONDS, "seconds, or a time such as 50ms, 10min, 7d"))
+
+
+def _quantity(value: object, units: dict[str, int] | dict[str, float], wanted: str) -> float:
+    match = _QUANTITY.fullmatch(str(value).strip()) if isinstance(value, int | float | str) else None
+    if isinstance(value, bool) or match is None or match[2].lower() not in units:
+        raise Malformed(f"{value!r} is not {wanted}")
+    digits = match[1].replace("_", "")
+    number = (float(digits) if "." in digits else int(digits)) * units[match[2].lower()]
+    if not 0 < number < math.inf:
+        raise Malformed(f"{value!r} must be above zero")
+    return number
+
+
+def parse_text(value: object) -> str:
+    """A word without white space or control characters."""
+    if not isinstance(value, str) or not value.isprintable() or not value or " " in value:
+        raise Malformed(f"{value!r} is not a word")
+    return value
+
+
+def parse_path(value: object) -> Path:
+    """A folder; made absolute, `~` resolved."""
+    if not isinstance(value, str | os.PathLike) or not os.fspath(value):
+        raise Malformed(f"{value!r} is not a path")
+    return Path(os.path.abspath(Path(value).expanduser()))
+
+
+def parse_paths(value: object) -> tuple[Path, ...]:
+    """Several folders, all different: a list, or one text with `:` between."""
+    listed = value.split(":") if isinstance(value, str) else value
+    if not isinstance(listed, list | tuple) or not listed:
+        raise Malformed(f"{value!r} is not a list of paths")
+    paths = tuple(parse_path(one) for one in listed)
+    if len(set(paths)) < len(paths):
+        raise Malformed("the same path stands there twice")
+    return paths
+
+
+def parse_code(value: object) -> tuple[int, int]:
+    """An erasure code such as "4+2": data shards and parity shards."""
+    match = re.fullmatch(r"([0-9]{1,3})\+([0-9]{1,3})", value) if isinstance(value, str) else None
+    if match is None:
+        raise Malformed(f'{value!r} is not a code such as "4+2"')
+    k, parity = int(match[1]), int(match[2])
+    if k < 1 or parity < 1 or k + parity > 32:
+        raise Malformed(f"{value!r}: at least one data and one parity shard, at most 32 together")
+    return k, parity
+
+
+def parse_address(value: object) -> tuple[str, int | None]:
+    """HOST:PORT, [IPv6]:PORT, :PORT (this machine only), or "none". Port 0 takes any free one."""
+    if value == "none":
+        return "127.0.0.1", None
+    match = _ADDRESS.fullmatch(value) if isinstance(value, str) else None
+    if match is None or int(match[2]) > 65535:
+        raise Malformed(f'{value!r} is not HOST:PORT or "none"')
+    return match[1].strip("[]") or "127.0.0.1", int(match[2])
+
+
+def parse_level(value: object) -> str:
+    """How much is logged."""
+    return _one_of(value, ("debug", "info", "warning", "error"))
+
+
+def parse_log_format(value: object) -> str:
+    """How it is logged; auto: text on a terminal, JSON otherwise."""
+    return _one_of(value, ("auto", "text", "json"))
+
+
+def parse_close(value: object) -> str:
+    """Whether close() of a mounted file waits until its publication is durable."""
+    return _one_of(value, ("queued", "durable"))
+
+
+def _one_of(value: object, words: tuple[str, ...]) -> str:
+    if not isinstance(value, str) or value.lower() not in words:
+        raise Malformed(f"{value!r} is not one of {', '.join(words)}")
+    return value.lower()
