@@ -79,9 +79,7 @@ every_module = pytest.mark.parametrize("path", MODULES, ids=dotted_name)
 @every_module
 def test_every_arrow_points_down(path):
     home = room_of(dotted_name(path))
-    ours = {
-        room_of(module) for module, _ in imports(path) if module.split(".")[0] in ("stratum", "stratumfs")
-    }
+    ours = {room_of(module) for module, _ in imports(path) if module.split(".")[0] in ("stratum", "stratumfs")}
     assert ours - {home} <= ARROWS[home]
 
 
@@ -115,9 +113,7 @@ def test_names_say_what_a_module_is_about(path):
 @pytest.mark.parametrize("path", sorted((ROOT / "stratum/core").glob("*.py")), ids=dotted_name)
 def test_core_is_blind(path):
     seen = {(module.split(".")[0], name) for module, name in imports(path)}
-    assert [
-        f"{module}.{name}" for module, name in seen if module in NOT_IN_CORE and name not in PURE_PATHS
-    ] == []
+    assert [f"{module}.{name}" for module, name in seen if module in NOT_IN_CORE and name not in PURE_PATHS] == []
     waits = (ast.AsyncFunctionDef, ast.Await, ast.AsyncFor, ast.AsyncWith)
     assert not [node.lineno for node in ast.walk(tree(path)) if isinstance(node, waits)]
 
@@ -136,12 +132,8 @@ def test_no_error_is_swallowed_unseen(path):
 def test_signatures_are_compared_in_constant_time(path):
     for node in ast.walk(tree(path)):
         if isinstance(node, ast.Compare) and any(isinstance(op, ast.Eq | ast.NotEq) for op in node.ops):
-            words = {
-                getattr(side, "id", getattr(side, "attr", "")) for side in (node.left, *node.comparators)
-            }
-            assert not [word for word in words if re.search("signature|secret|hmac", word)], (
-                f"line {node.lineno}"
-            )
+            words = {getattr(side, "id", getattr(side, "attr", "")) for side in (node.left, *node.comparators)}
+            assert not [word for word in words if re.search("signature|secret|hmac", word)], f"line {node.lineno}"
 
 
 def test_disk_calls_that_decide_durability_are_in_one_module():
