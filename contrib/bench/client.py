@@ -45,8 +45,6 @@ class Client:
         }
         if method in ("PUT", "POST"):
             headers["Content-Length"] = str(len(body))
-        self.connection.request(
-            method, path + ("?" + query if query else ""), body=body or None, headers=headers
-        )
+        self.connection.request(method, path + ("?" + query if query else ""), body=body or None, headers=headers)
         response = self.connection.getresponse()
         return response.status, response.read() if read else response

@@ -20,17 +20,15 @@ from collections.abc import Callable
 from pathlib import Path
 
 sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1] / "evidence")]
-import raw
-from client import Client
-from server import ROOT, Server, free_port
+import raw  # noqa: E402 - the folder is on the path only now
+from client import Client  # noqa: E402
+from server import ROOT, Server, free_port  # noqa: E402
 
 MIB = 1024**2
 Rates = dict[str, tuple[float, str]]  # name -> (rate, unit)
 
 
-def spread(
-    make: Callable[[], Client], count: int, threads: int, work: Callable[[Client, int], None]
-) -> float:
+def spread(make: Callable[[], Client], count: int, threads: int, work: Callable[[Client, int], None]) -> float:
     """Run work(client, i) for i < count on several connections; return runs a second."""
     numbers = iter(range(count))
     lock = threading.Lock()
@@ -73,7 +71,7 @@ def s3_rates(make: Callable[[], Client], small: int) -> Rates:
     for threads in (1, 16):
         rate = spread(
             make, small, threads, lambda c, i: expect(c.request("PUT", f"/bench/{threads}/{i:06}", body=tiny))
-        )  # noqa: B023
+        )
         rates[f"PUT 1 KiB, {threads} connections"] = rate, "/s"
         rate = spread(make, small, threads, lambda c, i: expect(c.request("GET", f"/bench/{threads}/{i:06}")))  # noqa: B023
         rates[f"GET 1 KiB, {threads} connections"] = rate, "/s"
@@ -180,9 +178,7 @@ def raw_rates(folder: Path) -> Rates:
 
 
 def render(results: dict[str, Rates]) -> str:
-    commit = subprocess.run(
-        ["git", "-C", str(ROOT), "rev-parse", "--short", "HEAD"], capture_output=True, text=True
-    )
+    commit = subprocess.run(["git", "-C", str(ROOT), "rev-parse", "--short", "HEAD"], capture_output=True, text=True)
     lines = [
         f"{datetime.datetime.now(datetime.UTC):%Y-%m-%d %H:%M} UTC, commit {commit.stdout.strip()}, "
         f"{os.cpu_count()} cores, Linux {platform.release()}, Python {platform.python_version()}; "
@@ -208,9 +204,7 @@ def write_page(path: Path, table: str) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--small", type=int, default=2000, help="how many small objects and files")
     parser.add_argument("--output", type=Path)
     parser.add_argument("--json", type=Path)

@@ -126,9 +126,7 @@ def step_2(e: Evidence) -> None:
     down = e.work / "down"
     e.aws("sync", "s3://evidence-two/tree", str(down), "--only-show-errors", say="tree down over S3")
     e.note("sha256 of every file, source and S3", f"{same_trees(e.tree, down)} files equal")
-    keys = sorted(
-        line.split(maxsplit=3)[3] for line in e.aws("ls", "--recursive", "s3://evidence-two/").splitlines()
-    )
+    keys = sorted(line.split(maxsplit=3)[3] for line in e.aws("ls", "--recursive", "s3://evidence-two/").splitlines())
     found = sorted(name for name in files_below(bucket))
     require(keys == found, f"S3 list and find differ: {sorted(set(keys) ^ set(found))[:5]}")
     e.note("list over S3 against `find` on the mount", f"{len(keys)} names equal")
@@ -199,18 +197,14 @@ def _sqlite(e: Evidence, path: Path) -> None:
         verdict = database.execute("pragma integrity_check").fetchone()[0]
         count = database.execute("select count(*) from t").fetchone()[0]
     require(verdict == "ok" and count == 10_000, f"sqlite: {verdict}, {count} rows")
-    e.note(
-        "sqlite3: 10,000 inserts, each its own transaction", f"integrity ok, {time.monotonic() - begun:.1f} s"
-    )
+    e.note("sqlite3: 10,000 inserts, each its own transaction", f"integrity ok, {time.monotonic() - begun:.1f} s")
 
 
 def step_4(e: Evidence) -> None:
     """Two of six disk folders deleted under load; they return empty."""
     client = s3_client(e.server)
     client.create_bucket(Bucket="evidence-four")
-    bodies = {
-        f"k{i}": os.urandom(random.Random(i).choice([100, 5_000, 200_000, 3_000_000])) for i in range(300)
-    }
+    bodies = {f"k{i}": os.urandom(random.Random(i).choice([100, 5_000, 200_000, 3_000_000])) for i in range(300)}
     for key, body in bodies.items():
         client.put_object(Bucket="evidence-four", Key=key, Body=body)
     with concurrent.futures.ThreadPoolExecutor(4) as pool:
@@ -248,9 +242,7 @@ def step_4(e: Evidence) -> None:
             e.note("`stratum status` on the way", f"{shown['state']}, {left} shards to rebuild")
         last = left
     require(shown["state"] == "healthy", f"not healthy after 300 s: {shown['redundancy']}")
-    e.note(
-        "redundancy restored by itself", f"{time.monotonic() - begun:.0f} s after the empty folders came back"
-    )
+    e.note("redundancy restored by itself", f"{time.monotonic() - begun:.0f} s after the empty folders came back")
     _read_all(e, client, bodies, "after the repair")
 
 
@@ -326,9 +318,7 @@ STEPS: dict[str, Callable[[Evidence], None]] = {
 
 
 def page(results: list[tuple[str, str, list[Row]]], tree: Path) -> str:
-    commit = subprocess.run(
-        ["git", "-C", str(ROOT), "rev-parse", "--short", "HEAD"], capture_output=True, text=True
-    )
+    commit = subprocess.run(["git", "-C", str(ROOT), "rev-parse", "--short", "HEAD"], capture_output=True, text=True)
     count = len(files_below(tree))
     lines = [
         "# Seen from outside",
@@ -347,9 +337,7 @@ def page(results: list[tuple[str, str, list[Row]]], tree: Path) -> str:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--tree", type=Path, default=Path("/usr/include"))
     parser.add_argument("--steps", default="1,2,3,4,5")
     parser.add_argument("--output", type=Path)
@@ -370,9 +358,7 @@ def main() -> int:
                 verdict = f"FAILS: {error}"
             results.append((f"{number}. {step.__doc__}", verdict, evidence.rows))
         code, took = server.stop()
-        results.append(
-            ("SIGTERM", "holds" if code == 0 else "FAILS", [("exit", f"{code} after {took:.1f} s")])
-        )
+        results.append(("SIGTERM", "holds" if code == 0 else "FAILS", [("exit", f"{code} after {took:.1f} s")]))
     finally:
         print(server.log.read_text(errors="replace")[-1500:])
         server.close()

@@ -42,7 +42,7 @@ class Server:
     def start(self) -> float:
         """Start and wait for the line `ready`; return the seconds it took."""
         begun = time.monotonic()
-        env = os.environ | {"STRATUM_DATA": str(self.data), "STRATUM_S3": f"127.0.0.1:{self.port}"}
+        env = os.environ | {"STRATUM_STORE_DATA": str(self.data), "STRATUM_S3_ADDRESS": f"127.0.0.1:{self.port}"}
         seen = self.log.stat().st_size if self.log.exists() else 0
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
@@ -85,7 +85,7 @@ class Server:
 
     def tool(self, *arguments: str) -> str:
         """Run the `stratum` command against this server."""
-        env = self.env() | {"STRATUM_DATA": str(self.data), "STRATUM_S3": f"127.0.0.1:{self.port}"}
+        env = self.env() | {"STRATUM_STORE_DATA": str(self.data), "STRATUM_S3_ADDRESS": f"127.0.0.1:{self.port}"}
         done = subprocess.run(
             [str(self.clone / ".venv/bin/stratum"), *arguments], env=env, capture_output=True, text=True
         )

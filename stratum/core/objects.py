@@ -22,6 +22,9 @@ class Condition:
     if_unmodified_since: int | None = None
 
 
+UNCONDITIONAL = Condition()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ObjectView:
     """One published object as S3 shows it: a consistent picture of one version."""
@@ -60,7 +63,7 @@ class PutSpec:
     metadata: Mapping[str, str] = field(default_factory=dict)  # x-amz-meta-* without the prefix
     algorithms: frozenset[str] = frozenset()  # digests that `check` wants, beside md5
     check: Check = accept
-    condition: Condition = Condition()
+    condition: Condition = UNCONDITIONAL
     owner: str = ""  # access key
     size: int | None = None  # declared size in bytes, where known
 
@@ -71,8 +74,8 @@ class CopySpec:
 
     headers: Mapping[str, str] | None = None
     metadata: Mapping[str, str] | None = None
-    source_condition: Condition = Condition()
-    condition: Condition = Condition()
+    source_condition: Condition = UNCONDITIONAL
+    condition: Condition = UNCONDITIONAL
     owner: str = ""
 
 

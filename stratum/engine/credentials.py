@@ -66,8 +66,7 @@ class Credentials:
         """(access key, name, created in ns) of every key but root's."""
         return self._meta.read(
             lambda txn: [
-                (key.decode(), found.name, found.created)
-                for key, found in scan_records(txn, CREDENTIAL, Credential)
+                (key.decode(), found.name, found.created) for key, found in scan_records(txn, CREDENTIAL, Credential)
             ]
         )
 

@@ -6,21 +6,18 @@ Start: disks by identity, index (recovered from the journal if need be), volumes
 """
 
 import logging
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 
-import msgspec
 import trio
 
 from stratum.core.config import Limits, Settings
 from stratum.core.namespace import DirectoryMaker
-from stratum.core.records import Disk as DiskRecord
-from stratum.core.records import Inode, Kind, Volume, decode
-from stratum.core.schema import DISK, ROOT_INODE, VOLUME, disk_key, inode_key, volume_key
-from stratum.core.txn import Txn, load, save, scan_records, successor
+from stratum.core.records import Volume
+from stratum.core.schema import volume_key
+from stratum.core.txn import load
 from stratum.engine.buckets import Buckets
 from stratum.engine.changes import Changes
 from stratum.engine.contents import Contents
@@ -28,6 +25,7 @@ from stratum.engine.credentials import Credentials, RootCredential
 from stratum.engine.disk_events import DiskEvents
 from stratum.engine.files import Files
 from stratum.engine.objects import Objects
+from stratum.engine.opening import OpenedStore, close_store, open_store, prepare_index
 from stratum.engine.reaper import Reaper
 from stratum.engine.repairer import Repairer
 from stratum.engine.scrubber import Scrubber
@@ -35,6 +33,127 @@ from stratum.engine.surroundings import Surroundings
 from stratum.engine.uploads import Uploads
 from stratum.engine.volume_ids import VolumeIds
 from stratum.store.disks import Disks, DiskWatch
-from stratum.store.identity import Joined
 from stratum.store.meta import Meta
 from stratum.store.volumes import Volumes
+
+log = logging.getLogger(__name__)
+
+DIRECTORY_MODE = 0o040755
+
+
+@dataclass(slots=True)
+class Engine:
+    """Everything a door may use."""
+
+    settings: Settings
+    store_id: bytes
+    disks: Disks
+    meta: Meta
+    volumes: Volumes
+    contents: Contents
+    changes: Changes
+    buckets: Buckets
+    objects: Objects
+    uploads: Uploads
+    files: Files
+    credentials: Credentials
+    reaper: Reaper
+    repairer: Repairer
+    scrubber: Scrubber
+    now_ns: Callable[[], int]
+
+    @property
+    def limits(self) -> Limits:
+        """The limits in force."""
+        return self.settings.limits
+
+
+@asynccontextmanager
+async def open_engine(
+    settings: Settings, *, root: RootCredential, now_ns: Callable[[], int], owner: tuple[int, int] = (0, 0)
+) -> AsyncIterator[Engine]:
+    """Open the store of `settings` and run its services while the context lasts.
+
+    `root`: the operator's credential. `now_ns`: wall clock, nanoseconds. `owner`: uid and gid of what S3 makes.
+    Raises ForeignDisk, CorruptJournal, TooFewDisks.
+    """
+    store = await trio.to_thread.run_sync(open_store, settings, now_ns)
+    try:
+        async with trio.open_nursery() as nursery:
+            await nursery.start(store.meta.run)
+            await prepare_index(store.meta, now_ns(), owner)
+            engine, services = await _put_together(store, settings, root, now_ns, owner)
+            for service in services:
+                nursery.start_soon(service)
+            yield engine
+            with trio.CancelScope(shield=True):
+                await engine.files.close()
+                await engine.volumes.close()
+                await engine.repairer.record_seals()
+            nursery.cancel_scope.cancel()
+    finally:
+        with trio.CancelScope(shield=True):
+            await close_store(store)
+
+
+async def _put_together(
+    store: OpenedStore,
+    settings: Settings,
+    root: RootCredential,
+    now_ns: Callable[[], int],
+    owner: tuple[int, int],
+) -> tuple[Engine, list[Callable[[], object]]]:
+    meta, limits = store.meta, settings.limits
+    ids = VolumeIds(meta)
+    await ids.prepare()
+    volumes = Volumes(
+        disks=store.disks,
+        settings=settings,
+        store_id=store.store_id,
+        take_volume_id=ids.take,
+        find=partial(_find_volume, meta),
+        sequence=lambda: meta.sequence,
+        on_damage=lambda volume, shard, reason: repairer.note_damage(volume, shard, reason),
+        now_ns=now_ns,
+    )
+    contents, changes = Contents(meta, volumes, limits), Changes()
+
+    def maker() -> DirectoryMaker:
+        return DirectoryMaker(uid=owner[0], gid=owner[1], mode=DIRECTORY_MODE, now=now_ns())
+
+    buckets = Buckets(meta, changes, maker)
+    files = Files(meta, contents, buckets, store.disks, settings, now_ns)
+    around = Surroundings(meta, contents, changes, now_ns, maker, files)
+    repairer = Repairer(around, volumes, store.disks, limits)
+    reaper = Reaper(around, volumes, store.disks, limits, lambda: ids.first)
+    scrubber = Scrubber(around, volumes, repairer, limits)
+    objects = Objects(around, limits)
+    events = DiskEvents(around, volumes, repairer)
+    watch = DiskWatch(store.disks, store.store_id, on_replaced=events.replaced, on_returned=events.returned)
+    for slot, disk in store.newly_claimed.items():
+        events.replaced(slot, disk)
+    engine = Engine(
+        settings=settings,
+        store_id=store.store_id,
+        disks=store.disks,
+        meta=meta,
+        volumes=volumes,
+        contents=contents,
+        changes=changes,
+        buckets=buckets,
+        objects=objects,
+        uploads=Uploads(around, objects, limits),
+        files=files,
+        credentials=Credentials(meta, root, now_ns),
+        reaper=reaper,
+        repairer=repairer,
+        scrubber=scrubber,
+        now_ns=now_ns,
+    )
+    await files.free_orphans()
+    services = [ids.run, events.run, watch.run, repairer.run, reaper.run, scrubber.run, files.run]
+    return engine, services
+
+
+def _find_volume(meta: Meta, number: int) -> Volume | None:
+    return meta.read(lambda txn: load(txn, volume_key(number), Volume))

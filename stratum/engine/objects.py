@@ -23,7 +23,7 @@ from stratum.core.listing import list_page
 from stratum.core.manifest import Span, attach, inode_user, spans_in
 from stratum.core.names import check_key
 from stratum.core.namespace import Change, put_entry, remove_entry, resolve, scan_keys
-from stratum.core.objects import Condition, CopySpec, ListPage, ListQuery, ObjectView, PutSpec
+from stratum.core.objects import UNCONDITIONAL, Condition, CopySpec, ListPage, ListQuery, ObjectView, PutSpec
 from stratum.core.records import Checksum, Entry, Inode, Kind, Run
 from stratum.core.schema import inode_key, take_number
 from stratum.core.txn import Txn, save
@@ -100,9 +100,7 @@ class Objects:
             content = take_number(txn, "content") if staged.spans else 0
             if content:
                 self._around.contents.record(txn, content, staged.spans)
-            new = NewObject(
-                content, staged.size, staged.md5, dict(spec.headers), dict(spec.metadata), checksum
-            )
+            new = NewObject(content, staged.size, staged.md5, dict(spec.headers), dict(spec.metadata), checksum)
             return self.publish(txn, bucket, key, new)
 
         return await self.commit(change)
@@ -174,7 +172,7 @@ class Objects:
 
         return await self._around.meta.read_durable(query)
 
-    async def delete(self, bucket: str, key: bytes, condition: Condition = Condition()) -> None:
+    async def delete(self, bucket: str, key: bytes, condition: Condition = UNCONDITIONAL) -> None:
         """Remove the key; a key that is not there is no error. Raises NoSuchBucket, PreconditionFailed."""
         await self._settle(bucket, key)
 
@@ -190,9 +188,7 @@ class Objects:
         self._around.changes.notify(changes)
         await self._around.meta.durable(ticket)
 
-    async def copy(
-        self, source_bucket: str, source_key: bytes, bucket: str, key: bytes, spec: CopySpec
-    ) -> ObjectView:
+    async def copy(self, source_bucket: str, source_key: bytes, bucket: str, key: bytes, spec: CopySpec) -> ObjectView:
         """Copy an object without moving a byte: both inodes share one content.
 
         Raises NoSuchBucket, NoSuchKey, PreconditionFailed (source or destination).
@@ -254,7 +250,7 @@ class Objects:
 def check_now(txn: Txn, bucket: str, key: bytes, condition: Condition) -> None:
     """Inside a change: refuse if the condition does not hold. Raises NoSuchBucket, NoSuchKey, PreconditionFailed."""
     find_bucket(txn, bucket)
-    if condition == Condition():
+    if condition == UNCONDITIONAL:
         return
     try:
         current: Inode | None = object_at(txn, bucket, key).inode

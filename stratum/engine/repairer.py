@@ -56,9 +56,7 @@ class Repairer:
     def waiting(self) -> list[tuple[int, int]]:
         """(volume, shard index) of every repair in the table."""
         return self._around.meta.read(
-            lambda txn: [
-                (int.from_bytes(rest[:8], "big"), rest[8]) for rest, _ in scan_records(txn, REPAIR, Repair)
-            ]
+            lambda txn: [(int.from_bytes(rest[:8], "big"), rest[8]) for rest, _ in scan_records(txn, REPAIR, Repair)]
         )
 
     async def record_seals(self) -> None:

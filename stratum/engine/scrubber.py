@@ -23,9 +23,7 @@ CURSOR = COUNTER + b"scrub"  # the last volume looked at: a scrub goes on there 
 class Scrubber:
     """Walks the volumes in order of their ids, spread evenly over the interval."""
 
-    def __init__(
-        self, surroundings: Surroundings, volumes: Volumes, repairer: Repairer, limits: Limits
-    ) -> None:
+    def __init__(self, surroundings: Surroundings, volumes: Volumes, repairer: Repairer, limits: Limits) -> None:
         self._around = surroundings
         self._volumes = volumes
         self._repairer = repairer
@@ -74,4 +72,3 @@ class Scrubber:
         for key, raw in txn.scan(start, successor(VOLUME)):
             return int.from_bytes(key[1:], "big"), decode(key, raw, Volume)
         return None
-

@@ -20,7 +20,7 @@ from stratum.core.manifest import attach, copy_spans, detach, part_user
 from stratum.core.multipart import assemble, checksum_of, choose_parts, etag_of
 from stratum.core.names import check_key
 from stratum.core.namespace import Change
-from stratum.core.objects import Check, Condition, ObjectView, PartName, UploadSpec, accept
+from stratum.core.objects import UNCONDITIONAL, Check, Condition, ObjectView, PartName, UploadSpec, accept
 from stratum.core.records import Checksum, Part, Upload
 from stratum.core.schema import PART, UPLOAD_BY_KEY, part_key, take_number, upload_by_key, upload_key
 from stratum.core.txn import Txn, load, save, scan_records, successor
@@ -90,9 +90,7 @@ class Uploads:
         """Store one part; it survives a cut on return. Raises NoSuchUpload, InvalidArgument, TooLarge."""
         self._check_number(number)
         self._around.meta.read(lambda txn: _find(txn, bucket, key, upload_id))
-        staged = await Ingest(
-            self._around.contents, self._limits, algorithms, self._limits.part_bytes_max
-        ).take(body)
+        staged = await Ingest(self._around.contents, self._limits, algorithms, self._limits.part_bytes_max).take(body)
         try:
             checksum = check(staged.digests, staged.size)
             return await self._keep_part(bucket, key, upload_id, number, staged, checksum)
@@ -125,7 +123,7 @@ class Uploads:
         source_bucket: str,
         source_key: bytes,
         byte_range: tuple[int, int] | None,
-        source_condition: Condition = Condition(),
+        source_condition: Condition = UNCONDITIONAL,
     ) -> Part:
         """Make a part from bytes [first, last + 1) of an object. No byte moves, but they are read once for the ETag.
 
@@ -163,7 +161,7 @@ class Uploads:
         upload_id: str,
         names: Sequence[PartName],
         *,
-        condition: Condition = Condition(),
+        condition: Condition = UNCONDITIONAL,
         checksum: Checksum | None = None,
         size: int | None = None,
     ) -> ObjectView:

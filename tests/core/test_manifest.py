@@ -45,9 +45,7 @@ def picture(txn: MemoryTxn, content: int, start: int = 0, stop: int = SIZE) -> l
     return shown
 
 
-writes = st.tuples(
-    st.just("write"), st.integers(0, SIZE - 1), st.integers(1, 20), st.integers(1, 3), st.booleans()
-)
+writes = st.tuples(st.just("write"), st.integers(0, SIZE - 1), st.integers(1, 20), st.integers(1, 3), st.booleans())
 punches = st.tuples(st.just("punch"), st.integers(0, SIZE), st.integers(0, 20))
 cuts = st.tuples(st.just("truncate"), st.integers(0, SIZE))
 
