@@ -11,8 +11,8 @@ Invariants
         accident, and never made again.
     D2  A failed fsync is never repeated: the file refuses every later append and fsync (the kernel may have
         dropped the bytes and would report success). Nor does an fsync succeed for a file that lost its name.
-    D3  A descriptor is closed only when the last call on it has returned, so that a call abandoned in a thread
-        never reaches another file that got the same number. (CPython closes it with the last reference.)
+    D3  A descriptor is closed only when the last call on it has returned, so that a call abandoned in a
+        thread never reaches another file that got the same number. (CPython closes with the last reference.)
     D4  Every call stands between two failpoints; an OSError becomes a StratumError in one place, `failure`.
 """
 
@@ -440,9 +440,9 @@ class FolderDisk:
             try:
                 failpoints.before(purpose, "mkdir")
                 os.mkdir(folder, FOLDER_MODE, dir_fd=self._root.fd)
-                failpoints.after(purpose, "mkdir")
             except FileExistsError:
                 pass  # perhaps made by another thread a moment ago, so its name is synced here as well
+            failpoints.after(purpose, "mkdir")
             self.fsync_directory(above, purpose=purpose)
             above = folder
 

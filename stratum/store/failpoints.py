@@ -5,7 +5,8 @@ Room: stratum/store. May import: nothing.
 A point is named `before {purpose}.{op}` or `after {purpose}.{op}`: purpose says what the bytes are (`shard`,
 `journal`, `snapshot`, `identity` ...), op is the call (`create`, `open`, `mkdir`, `append`, `read`, `fsync`,
 `rename`, `unlink`, `fsync_directory`, `list`; with purpose `disk` also `exists`, `size`, `space`). An `after`
-point is reached only if the call succeeded. Without a hook a point costs one comparison: not even its name is made.
+point is reached only if the call succeeded. Without a hook a point costs one comparison: not even its name is
+made.
 """
 
 import itertools
@@ -22,8 +23,8 @@ _hook: Hook | None = None
 def set_hook(hook: Hook | None) -> None:
     """Call `hook(name)` at every point, from the thread that reaches it; None takes it away.
 
-    The hook may raise: an OSError is treated as if the disk call itself had failed with it, anything else goes up
-    to the caller unchanged.
+    The hook may raise: an OSError is treated as if the disk call itself had failed with it, anything else
+    goes up to the caller unchanged.
     """
     global _hook
     _hook = hook
