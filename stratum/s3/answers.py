@@ -1,0 +1,65 @@
+"""The XML bodies that S3 answers with.
+
+Room: stratum/s3. May import: core, s3.{http, xml}.
+
+Source: docs.aws.amazon.com/AmazonS3/latest/API, the response syntax of each operation.
+"""
+
+import urllib.parse
+from collections.abc import Iterable
+from datetime import UTC, datetime
+
+from stratum.core.objects import ObjectView
+from stratum.s3.http import Response
+from stratum.s3.xml import Node, node, render
+
+OWNER_ID = "stratum"
+
+
+def xml_answer(root: Node, headers: Iterable[tuple[bytes, bytes]] = ()) -> Response:
+    """A 200 with an XML body."""
+    return Response(200, [(b"content-type", b"application/xml"), *headers], render(root))
+
+
+def iso_time(ns: int) -> str:
+    """Nanoseconds since the epoch as S3 writes times in XML."""
+    seconds, rest = divmod(ns, 10**9)
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{rest // 10**6:03d}Z"
+
+
+def quoted(etag: str) -> str:
+    """An ETag with its quotes."""
+    return f'"{etag}"'
+
+
+def shown(key: bytes, *, encode: bool) -> str:
+    """A key, prefix or delimiter as a listing shows it; `encode`: the client asked for encoding-type=url."""
+    return urllib.parse.quote(key, safe="/-_.~*") if encode else key.decode(errors="replace")
+
+
+def owner_node(name: str = OWNER_ID) -> Node:
+    """The Owner element."""
+    return node("Owner", node("ID", name), node("DisplayName", name))
+
+
+def contents_node(view: ObjectView, *, encode: bool, owner: bool) -> Node:
+    """One object of a listing."""
+    inode = view.inode
+    parts = [
+        node("Key", shown(view.key, encode=encode)),
+        node("LastModified", iso_time(inode.mtime)),
+        node("ETag", quoted(inode.etag)),
+    ]
+    if inode.checksum is not None:
+        parts.append(node("ChecksumAlgorithm", inode.checksum.algorithm.upper()))
+        parts.append(node("ChecksumType", inode.checksum.kind))
+    parts.append(node("Size", str(inode.size)))
+    if owner:
+        parts.append(owner_node())
+    parts.append(node("StorageClass", "STANDARD"))
+    return node("Contents", *parts)
+
+
+def prefix_nodes(prefixes: Iterable[bytes], *, encode: bool) -> list[Node]:
+    """The CommonPrefixes of a listing."""
+    return [node("CommonPrefixes", node("Prefix", shown(prefix, encode=encode))) for prefix in prefixes]

@@ -1,0 +1,266 @@
+"""Multipart uploads over S3.
+
+Room: stratum/s3. May import: core, engine, s3.{answers, call, errors, headers, http, listing, object_write, routes,
+service, xml}.
+"""
+
+import re
+
+from stratum.core.objects import PartName, UploadSpec
+from stratum.core.records import Checksum, Part
+from stratum.s3.answers import iso_time, owner_node, prefix_nodes, quoted, shown, xml_answer
+from stratum.s3.call import Call
+from stratum.s3.errors import S3Error
+from stratum.s3.headers import condition_of, copy_source_condition, object_headers, user_metadata
+from stratum.s3.http import Response
+from stratum.s3.listing import page_limit
+from stratum.s3.object_write import checksum_headers, checksum_nodes
+from stratum.s3.routes import parse_copy_source
+from stratum.s3.service import read_body
+from stratum.s3.xml import Node, child_text, children, node, parse
+
+ALGORITHMS = ("CRC32", "CRC32C", "CRC64NVME", "SHA1", "SHA256")
+TYPES = {  # algorithm -> (allowed types, the default first)
+    "CRC32": ("COMPOSITE", "FULL_OBJECT"),
+    "CRC32C": ("COMPOSITE", "FULL_OBJECT"),
+    "CRC64NVME": ("FULL_OBJECT",),
+    "SHA1": ("COMPOSITE",),
+    "SHA256": ("COMPOSITE",),
+}
+
+
+async def create_upload(call: Call) -> Response:
+    """POST /bucket/key?uploads."""
+    algorithm, kind = _checksum_plan(call)
+    spec = UploadSpec(
+        headers=object_headers(call.headers),
+        metadata=user_metadata(call.headers, call.engine.limits.metadata_bytes),
+        checksum_algorithm=algorithm.lower(),
+        checksum_type=kind,
+        owner=call.principal,
+    )
+    upload = await call.engine.uploads.create(call.bucket, call.key, spec)
+    headers = []
+    if algorithm:
+        headers = [(b"x-amz-checksum-algorithm", algorithm.encode()), (b"x-amz-checksum-type", kind.encode())]
+    return xml_answer(
+        node(
+            "InitiateMultipartUploadResult",
+            node("Bucket", call.bucket),
+            node("Key", call.key.decode(errors="replace")),
+            node("UploadId", upload),
+        ),
+        headers,
+    )
+
+
+def _checksum_plan(call: Call) -> tuple[str, str]:
+    algorithm = call.headers.get("x-amz-checksum-algorithm", "").upper()
+    kind = call.headers.get("x-amz-checksum-type", "").upper()
+    if not algorithm:
+        if kind:
+            raise S3Error("InvalidRequest", "The x-amz-checksum-type header can only be used with an algorithm")
+        return "", ""
+    if algorithm not in TYPES:
+        raise S3Error("InvalidRequest", "Checksum algorithm provided is unsupported.")
+    if kind and kind not in TYPES[algorithm]:
+        raise S3Error("InvalidRequest", f"The {kind} checksum type cannot be used with the {algorithm} algorithm.")
+    return algorithm, kind or TYPES[algorithm][0]
+
+
+def _part_number(call: Call) -> int:
+    text = call.query.get("partNumber", "")
+    if not re.fullmatch(r"[0-9]{1,6}", text) or not 1 <= int(text) <= call.engine.limits.parts:
+        raise S3Error("InvalidArgument", "Part number must be an integer between 1 and 10000, inclusive")
+    return int(text)
+
+
+async def upload_part(call: Call) -> Response:
+    """PUT /bucket/key?partNumber&uploadId."""
+    number = _part_number(call)
+    if call.size is not None and call.size > call.engine.limits.part_bytes_max:
+        raise S3Error("EntityTooLarge", "Your proposed upload exceeds the maximum allowed size")
+    part = await call.engine.uploads.part(
+        call.bucket,
+        call.key,
+        call.query["uploadId"],
+        number,
+        call.body,
+        algorithms=call.algorithms,
+        check=call.check,
+    )
+    headers = [pair for pair in checksum_headers(part.checksum) if pair[0] != b"x-amz-checksum-type"]
+    return Response(200, [(b"etag", quoted(part.etag).encode()), *headers], b"")
+
+
+async def upload_part_copy(call: Call) -> Response:
+    """PUT /bucket/key?partNumber&uploadId with x-amz-copy-source. No byte moves."""
+    number = _part_number(call)
+    bucket, key = parse_copy_source(call.headers["x-amz-copy-source"])
+    part = await call.engine.uploads.copy_part(
+        call.bucket,
+        call.key,
+        call.query["uploadId"],
+        number,
+        bucket,
+        key,
+        _copy_range(call.headers.get("x-amz-copy-source-range")),
+        copy_source_condition(call.headers),
+    )
+    return xml_answer(
+        node("CopyPartResult", node("LastModified", iso_time(part.modified)), node("ETag", quoted(part.etag)))
+    )
+
+
+def _copy_range(text: str | None) -> tuple[int, int] | None:
+    if text is None:
+        return None
+    found = re.fullmatch(r"bytes=([0-9]{1,18})-([0-9]{1,18})", text)
+    if found is None or int(found[1]) > int(found[2]):
+        raise S3Error("InvalidArgument", "The x-amz-copy-source-range value must be of the form bytes=first-last")
+    return int(found[1]), int(found[2]) + 1
+
+
+async def complete_upload(call: Call) -> Response:
+    """POST /bucket/key?uploadId."""
+    document = parse(await read_body(call, call.engine.limits.xml_bytes), "CompleteMultipartUpload")
+    names = [_part_name(each) for each in children(document, "Part")]
+    if not 1 <= len(names) <= call.engine.limits.parts:
+        raise S3Error("MalformedXML")
+    view = await call.engine.uploads.complete(
+        call.bucket,
+        call.key,
+        call.query["uploadId"],
+        names,
+        condition=condition_of(call.headers),
+        checksum=_claimed(call),
+        size=_object_size(call),
+    )
+    location = f"{call.request.scheme}://{call.headers.get('host', '')}{call.request.raw_path.decode('ascii')}"
+    return xml_answer(
+        node(
+            "CompleteMultipartUploadResult",
+            node("Location", location),
+            node("Bucket", call.bucket),
+            node("Key", call.key.decode(errors="replace")),
+            node("ETag", quoted(view.etag)),
+            *(node(name, text) for name, text in checksum_nodes(view.inode.checksum)),
+        )
+    )
+
+
+def _part_name(element: Node) -> PartName:
+    number, etag = child_text(element, "PartNumber"), child_text(element, "ETag")
+    if not number or not etag or not re.fullmatch(r"[0-9]{1,9}", number.strip()):
+        raise S3Error("MalformedXML")
+    checksums = [child_text(element, "Checksum" + name) for name in ALGORITHMS]
+    checksum = next((text for text in checksums if text), "")
+    return PartName(number=int(number), etag=etag.strip().strip('"'), checksum=checksum)
+
+
+def _claimed(call: Call) -> Checksum | None:
+    for name in ALGORITHMS:
+        value = call.headers.get(f"x-amz-checksum-{name.lower()}")
+        if value:
+            return Checksum(name.lower(), value, call.headers.get("x-amz-checksum-type", ""))
+    return None
+
+
+def _object_size(call: Call) -> int | None:
+    text = call.headers.get("x-amz-mp-object-size")
+    if text is None:
+        return None
+    if not re.fullmatch(r"[0-9]{1,18}", text):
+        raise S3Error("InvalidRequest", "x-amz-mp-object-size must be a number of bytes")
+    return int(text)
+
+
+async def abort_upload(call: Call) -> Response:
+    """DELETE /bucket/key?uploadId."""
+    await call.engine.uploads.abort(call.bucket, call.key, call.query["uploadId"])
+    return Response(204, [], b"")
+
+
+async def list_parts(call: Call) -> Response:
+    """GET /bucket/key?uploadId."""
+    marker = call.query.get("part-number-marker") or "0"
+    if not re.fullmatch(r"[0-9]{1,9}", marker):
+        raise S3Error("InvalidArgument", "part-number-marker must be a number")
+    limit = page_limit(call, "max-parts")
+    upload_id = call.query["uploadId"]
+    upload, parts, truncated = await call.engine.uploads.list_parts(
+        call.bucket, call.key, upload_id, int(marker), limit
+    )
+    head = [
+        node("Bucket", call.bucket),
+        node("Key", call.key.decode(errors="replace")),
+        node("UploadId", upload_id),
+        node("Initiator", *_person(upload.owner)),
+        node("Owner", *_person(upload.owner)),
+        node("StorageClass", "STANDARD"),
+        node("PartNumberMarker", marker),
+        node("MaxParts", str(limit)),
+        node("IsTruncated", "true" if truncated else "false"),
+    ]
+    if upload.checksum_algorithm:
+        head.append(node("ChecksumAlgorithm", upload.checksum_algorithm.upper()))
+        head.append(node("ChecksumType", upload.checksum_type))
+    if parts:
+        head.append(node("NextPartNumberMarker", str(parts[-1][0])))
+    return xml_answer(node("ListPartsResult", *head, *(_part_node(*each) for each in parts)))
+
+
+def _person(name: str) -> tuple[Node, Node]:
+    return node("ID", name), node("DisplayName", name)
+
+
+def _part_node(number: int, part: Part) -> Node:
+    shown_checksum = [node(name, text) for name, text in checksum_nodes(part.checksum) if name != "ChecksumType"]
+    return node(
+        "Part",
+        node("PartNumber", str(number)),
+        node("LastModified", iso_time(part.modified)),
+        node("ETag", quoted(part.etag)),
+        node("Size", str(part.size)),
+        *shown_checksum,
+    )
+
+
+async def list_uploads(call: Call) -> Response:
+    """GET /bucket?uploads."""
+    encoding = call.query.get("encoding-type", "")
+    if encoding not in ("", "url"):
+        raise S3Error("InvalidArgument", "Invalid Encoding Method specified in Request")
+    encode = encoding == "url"
+    prefix, delimiter = call.query.get("prefix", "").encode(), call.query.get("delimiter", "").encode()
+    key_marker, id_marker = call.query.get("key-marker", "").encode(), call.query.get("upload-id-marker", "")
+    limit = page_limit(call, "max-uploads")
+    page = await call.engine.uploads.list_uploads(call.bucket, prefix, delimiter, key_marker, id_marker, limit)
+    parts = [
+        node("Bucket", call.bucket),
+        node("KeyMarker", shown(key_marker, encode=encode)),
+        node("UploadIdMarker", id_marker),
+        node("Prefix", shown(prefix, encode=encode)),
+        node("MaxUploads", str(limit)),
+        node("IsTruncated", "false" if page.next_key is None else "true"),
+    ]
+    if delimiter:
+        parts.append(node("Delimiter", shown(delimiter, encode=encode)))
+    if encode:
+        parts.append(node("EncodingType", "url"))
+    if page.next_key is not None:
+        parts.append(node("NextKeyMarker", shown(page.next_key, encode=encode)))
+        parts.append(node("NextUploadIdMarker", page.next_upload or ""))
+    for key, upload_id, upload in page.uploads:
+        parts.append(
+            node(
+                "Upload",
+                node("Key", shown(key, encode=encode)),
+                node("UploadId", upload_id),
+                node("Initiator", *_person(upload.owner)),
+                owner_node(upload.owner),
+                node("StorageClass", "STANDARD"),
+                node("Initiated", iso_time(upload.created)),
+            )
+        )
+    return xml_answer(node("ListMultipartUploadsResult", *parts, *prefix_nodes(page.common_prefixes, encode=encode)))

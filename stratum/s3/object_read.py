@@ -1,0 +1,103 @@
+"""GET and HEAD of objects.
+
+Room: stratum/s3. May import: core, engine, s3.{call, errors, headers, http}.
+"""
+
+from stratum.core.conditions import check_read
+from stratum.core.errors import RangeNotSatisfiable
+from stratum.core.objects import ObjectView
+from stratum.s3.answers import quoted
+from stratum.s3.call import Call
+from stratum.s3.errors import S3Error
+from stratum.s3.headers import condition_of, http_date, parse_range, response_overrides
+from stratum.s3.http import Response
+
+Header = tuple[bytes, bytes]
+
+
+async def get_object(call: Call) -> Response:
+    """GET /bucket/key, with one range, conditions, response-* overrides."""
+    opened = await call.engine.objects.open(call.bucket, call.key)
+    view = opened.view
+    if not_modified(call, view):
+        return Response(304, validators(view), b"")
+    status, start, stop, headers = _span(call, view)
+    headers = [*headers, *described(call, view, whole=status == 200)]
+    if start >= stop:
+        return Response(status, headers, b"")
+    return Response(status, headers, opened.stream(start, stop))
+
+
+async def head_object(call: Call) -> Response:
+    """HEAD /bucket/key: as GET, without the body."""
+    view = await call.engine.objects.head(call.bucket, call.key)
+    if not_modified(call, view):
+        return Response(304, validators(view), b"")
+    status, _, _, headers = _span(call, view)
+    return Response(status, [*headers, *described(call, view, whole=status == 200)], b"")
+
+
+def not_modified(call: Call, view: ObjectView) -> bool:
+    """Evaluate the conditions. Raises PreconditionFailed."""
+    return check_read(condition_of(call.headers), view.inode) == "not_modified"
+
+
+def _span(call: Call, view: ObjectView) -> tuple[int, int, int, list[Header]]:
+    """(status, first byte, byte after the last, headers that say so)."""
+    if "partNumber" in call.query:
+        return _part_span(call, view)
+    try:
+        wanted = parse_range(call.headers.get("range"), view.size)
+    except RangeNotSatisfiable as error:
+        raise S3Error("InvalidRange", str(error), ActualObjectSize=str(view.size)) from error
+    if wanted is None:
+        return 200, 0, view.size, [(b"content-length", b"%d" % view.size)]
+    return _partial(view, *wanted)
+
+
+def _part_span(call: Call, view: ObjectView) -> tuple[int, int, int, list[Header]]:
+    text = call.query["partNumber"]
+    sizes = view.inode.parts or (view.size,)
+    if not text.isdecimal() or not 1 <= int(text) <= call.engine.limits.parts:
+        raise S3Error("InvalidArgument", "Part number must be an integer between 1 and 10000, inclusive")
+    if int(text) > len(sizes):
+        raise S3Error("InvalidPartNumber", "The requested partnumber is not satisfiable")
+    start = sum(sizes[: int(text) - 1])
+    status, first, stop, headers = _partial(view, start, start + sizes[int(text) - 1])
+    if view.inode.parts:
+        headers.append((b"x-amz-mp-parts-count", b"%d" % len(sizes)))
+    return status, first, stop, headers
+
+
+def _partial(view: ObjectView, start: int, stop: int) -> tuple[int, int, int, list[Header]]:
+    if start == stop:
+        return 200, 0, 0, [(b"content-length", b"0")]
+    headers = [
+        (b"content-length", b"%d" % (stop - start)),
+        (b"content-range", b"bytes %d-%d/%d" % (start, stop - 1, view.size)),
+    ]
+    return 206, start, stop, headers
+
+
+def validators(view: ObjectView) -> list[Header]:
+    """What a 304 carries."""
+    return [
+        (b"etag", quoted(view.etag).encode()),
+        (b"last-modified", http_date(view.inode.mtime).encode()),
+    ]
+
+
+def described(call: Call, view: ObjectView, *, whole: bool) -> list[Header]:
+    """The headers that describe an object; its checksum only for a whole answer."""
+    stored = {"content-type": "binary/octet-stream", **view.inode.headers, **response_overrides(call.query)}
+    headers = [*validators(view), (b"accept-ranges", b"bytes")]
+    headers += [(name.encode(), value.encode("latin-1")) for name, value in stored.items()]
+    headers += [
+        (b"x-amz-meta-" + name.encode(), value.encode("latin-1", "replace"))
+        for name, value in view.inode.metadata.items()
+    ]
+    checksum = view.inode.checksum
+    if whole and checksum is not None and call.headers.get("x-amz-checksum-mode", "").upper() == "ENABLED":
+        headers.append((b"x-amz-checksum-" + checksum.algorithm.encode(), checksum.value.encode()))
+        headers.append((b"x-amz-checksum-type", checksum.kind.encode()))
+    return headers
