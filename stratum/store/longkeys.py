@@ -3,8 +3,8 @@
 Room: stratum/store. May import: core.records, core.txn.
 
 LMDB takes keys of 511 bytes; a directory entry may need 1034. A key of at most 510 bytes is stored as it is.
-Of a longer key, the first 511 bytes (the head) are a row of their own whose value is a continuation id, and the
-rest of the key is stored below `0xff | id (8 bytes)`, by the same rule again. All keys with one head rest
+Of a longer key, the first 511 bytes (the head) are a row of their own whose value is a continuation id, and
+the rest of the key is stored below `0xff | id (8 bytes)`, by the same rule again. All keys with one head rest
 together under its id, so a walk that descends at every row of 511 bytes is in byte order of the full keys.
 
 Invariants
@@ -65,7 +65,7 @@ class LongKeys:
         return self._walk(start, min(stop, RESERVED), folded=b"", shown=b"")
 
     def _walk(self, low: bytes, high: bytes, *, folded: bytes, shown: bytes) -> Iterator[tuple[bytes, bytes]]:
-        """Walk stored keys in [low, high); they begin with `folded` and stand for keys that begin with `shown`."""
+        """Walk stored keys in [low, high), which begin with `folded`, for keys that begin with `shown`."""
         cut = len(folded)
         first, last = low[:HEAD_BYTES], high[:HEAD_BYTES]
         end = last + b"\0" if len(high) > HEAD_BYTES else high  # the head `last` may hold keys < high

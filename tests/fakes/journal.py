@@ -1,0 +1,90 @@
+"""A redo journal in memory: what `store/journal.py` promises, without disks.
+
+Room: tests. May import: stratum.core.
+"""
+
+import threading
+from collections.abc import Iterable, Iterator, Sequence
+
+from stratum.core.errors import TooFewDisks
+
+Change = tuple[bytes, bytes | None]
+
+
+class Medium:
+    """What is on the disks: it outlives the journal that wrote it."""
+
+    def __init__(self) -> None:
+        self.records: dict[int, list[Change]] = {}
+        self.snapshots: dict[int, list[tuple[bytes, bytes]]] = {}
+
+    def copy(self) -> "Medium":
+        """The medium as it is now, for a store that starts from it after a kill."""
+        other = Medium()
+        other.records, other.snapshots = dict(self.records), dict(self.snapshots)
+        return other
+
+
+class FakePending:
+    """An append under way."""
+
+    def __init__(self, journal: "FakeJournal", seq: int, changes: list[Change]) -> None:
+        self._journal, self._seq, self._changes = journal, seq, changes
+
+    def wait(self) -> None:
+        """Make it durable; waits while the journal is held, and fails if it is told to."""
+        self._journal.gate.wait()
+        if self._journal.failure is not None:
+            raise TooFewDisks(self._journal.failure)
+        self._journal.medium.records[self._seq] = self._changes
+
+
+class FakeJournal:
+    """See `store.journal.Journal`. Tests hold it back with `gate.clear()` and break it with `failure`."""
+
+    def __init__(self, medium: Medium) -> None:
+        self.medium = medium
+        self.gate = threading.Event()
+        self.gate.set()
+        self.failure: str | None = None
+        self.bytes_since_snapshot = 0
+        self.next_seq = 0
+        self.closed = False
+
+    def start(self, next_seq: int) -> None:
+        if self.failure is not None:
+            raise TooFewDisks(self.failure)
+        self.next_seq = next_seq
+
+    def append_begin(self, seq: int, changes: Sequence[Change]) -> FakePending:
+        assert seq == self.next_seq, f"commit {seq} follows {self.next_seq - 1}"
+        self.next_seq += 1
+        self.bytes_since_snapshot += sum(len(key) + len(value or b"") for key, value in changes)
+        return FakePending(self, seq, list(changes))
+
+    def write_snapshot(self, seq: int, rows: Iterable[tuple[bytes, bytes]]) -> None:
+        if self.failure is not None:
+            raise TooFewDisks(self.failure)
+        self.medium.snapshots[seq] = list(rows)
+        self.medium.records = {at: record for at, record in self.medium.records.items() if at > seq}
+        self.bytes_since_snapshot = 0
+
+    def close(self) -> None:
+        self.closed = True
+
+
+class FakeReadBack:
+    """See `store.journal.Recovered`."""
+
+    def __init__(self, medium: Medium) -> None:
+        self._medium = medium
+        self.snapshot_seq = max(medium.snapshots, default=0)
+        self.last_seq = max([self.snapshot_seq, *medium.records])
+
+    @property
+    def rows(self) -> Iterator[tuple[bytes, bytes]] | None:
+        return iter(self._medium.snapshots[self.snapshot_seq]) if self._medium.snapshots else None
+
+    @property
+    def records(self) -> Iterator[tuple[int, list[Change]]]:
+        return iter(sorted(item for item in self._medium.records.items() if item[0] > self.snapshot_seq))
