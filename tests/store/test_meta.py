@@ -1,0 +1,369 @@
+"""Visible at once, durable together, never half.
+
+Room: tests.
+"""
+
+import shutil
+import tempfile
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+import trio
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from stratum.core.config import KIB, MIB, Limits
+from stratum.core.errors import DiskFailed, NoSuchKey, ReadOnly
+from stratum.core.records import encode
+from stratum.core.txn import load, save
+from stratum.store.meta import Meta
+from tests.fakes.journal import FakeJournal, FakeReadBack, Medium
+
+STORE = bytes(16)
+LONG = b"e" + b"x" * 1500
+
+
+def recover(folder, journal, limits=Limits()):  # noqa: B008 - frozen
+    return Meta.recover(Path(folder), FakeReadBack(journal.medium), journal, STORE, limits)
+
+
+def rows_of(txn):
+    """All rows but the sequence, decoded."""
+    return {key: load(txn, key, bytes) for key, _ in txn.scan(b"a", b"\xff") if key != b"ncommit"}
+
+
+def put(key, value=b"v"):
+    return lambda txn: save(txn, key, value)
+
+
+@asynccontextmanager
+async def opened(folder, medium=None, *, run=True, **limits):
+    journal = FakeJournal(medium or Medium())
+    meta = recover(folder, journal, Limits(**limits))
+    async with trio.open_nursery() as nursery:
+        if run:
+            await nursery.start(meta.run)
+        try:
+            with trio.fail_after(20):
+                yield meta, journal
+        finally:
+            nursery.cancel_scope.cancel()
+            journal.gate.set()
+            if meta.failed:
+                meta.abandon()
+            else:
+                await meta.close()
+
+
+async def turn():
+    """Let every task that can run do so."""
+    for _ in range(5):
+        await trio.testing.wait_all_tasks_blocked()
+
+
+async def test_what_was_written_is_there_after_a_restart_short_keys_and_long(tmp_path):
+    medium = Medium()
+    async with opened(tmp_path, medium) as (meta, _):
+        assert meta.recovery.kind == "new"
+        await meta.write(put(b"a", b"1"))
+        await meta.write(put(LONG, b"2"))
+        await meta.write(lambda txn: txn.delete(b"a"))
+    async with opened(tmp_path, medium) as (meta, _):
+        assert meta.recovery.kind == "clean"
+        assert meta.read(rows_of) == {LONG: b"2"}
+
+
+async def test_a_change_that_raises_leaves_nothing_and_costs_no_commit(tmp_path):
+    def change(txn):
+        save(txn, b"a", b"half")
+        raise NoSuchKey
+
+    async with opened(tmp_path) as (meta, _):
+        with pytest.raises(NoSuchKey):
+            await meta.write(change)
+        assert meta.read(rows_of) == {}
+        assert meta.sequence == 0
+
+
+async def test_a_change_is_visible_before_it_is_durable(tmp_path):
+    async with opened(tmp_path) as (meta, journal):
+        journal.gate.clear()
+        _, ticket = meta.apply(put(b"a"))
+        assert meta.read(rows_of) == {b"a": b"v"}
+        assert meta.seen == ticket > meta.sequence
+
+
+async def test_a_durable_read_waits_for_what_it_saw_and_for_nothing_else(tmp_path):
+    async with opened(tmp_path) as (meta, journal), trio.open_nursery() as nursery:
+        await meta.write(put(b"old"))
+        journal.gate.clear()
+        meta.apply(put(b"new"))
+        meta.apply(lambda txn: txn.delete(b"gone"))
+        answers = []
+
+        async def ask(query):
+            answers.append(await meta.read_durable(query))
+
+        nursery.start_soon(ask, lambda txn: ("old", load(txn, b"old", bytes)))
+        nursery.start_soon(ask, lambda txn: ("new", load(txn, b"new", bytes)))
+        nursery.start_soon(ask, lambda txn: ("gone", list(txn.scan(b"g", b"h"))))
+        nursery.start_soon(ask, lambda txn: ("before", list(txn.scan(b"a", b"b"))))
+        await turn()
+        assert sorted(answers) == [("before", []), ("old", b"v")]
+        journal.gate.set()
+    assert sorted(answers) == [("before", []), ("gone", []), ("new", b"v"), ("old", b"v")]
+
+
+@pytest.mark.parametrize("verb", ["read_durable", "write"])
+async def test_an_error_too_waits_for_what_it_was_decided_on(tmp_path, verb):
+    def fails(txn):
+        assert txn.get(b"a") is None
+        raise NoSuchKey
+
+    async with opened(tmp_path) as (meta, journal), trio.open_nursery() as nursery:
+        await meta.write(put(b"a"))
+        journal.gate.clear()
+        meta.apply(lambda txn: txn.delete(b"a"))
+        ended = trio.Event()
+
+        async def ask():
+            with pytest.raises(NoSuchKey):
+                await getattr(meta, verb)(fails)
+            ended.set()
+
+        nursery.start_soon(ask)
+        await turn()
+        assert not ended.is_set()
+        journal.gate.set()
+
+
+async def test_many_who_wait_share_commits(tmp_path):
+    async with opened(tmp_path) as (meta, _):
+        async with trio.open_nursery() as nursery:
+            for number in range(100):
+                nursery.start_soon(meta.write, put(b"k%d" % number))
+        assert meta.sequence <= 3
+        assert len(meta.read(rows_of)) == 100
+
+
+async def test_what_nobody_waits_for_becomes_durable_by_itself(tmp_path):
+    async with opened(tmp_path, publish_delay=0.001) as (meta, journal):
+        for number in range(3):
+            _, ticket = meta.apply(put(b"a%d" % number))
+            while meta.sequence < ticket:
+                await trio.lowlevel.checkpoint()
+        assert sorted(journal.medium.records) == [1, 2, 3]
+
+
+async def test_room_waits_while_too_much_is_pending(tmp_path):
+    async with opened(tmp_path, pending_meta_bytes=64 * KIB) as (meta, journal), trio.open_nursery() as nursery:
+        journal.gate.clear()
+        await meta.room()
+        meta.apply(put(b"a", bytes(80 * KIB)))
+        passed = trio.Event()
+
+        async def wait():
+            await meta.room()
+            passed.set()
+
+        nursery.start_soon(wait)
+        await turn()
+        assert not passed.is_set()
+        journal.gate.set()
+        await passed.wait()
+
+
+async def test_the_map_grows_before_it_is_full(tmp_path):
+    async with opened(tmp_path, map_bytes=1 * MIB) as (meta, _):
+        for number in range(40):
+            await meta.write(put(b"k%d" % number, bytes(256 * KIB)))
+        assert len(meta.read(rows_of)) == 40
+
+
+async def test_a_journal_that_fails_ends_writing_but_not_reading(tmp_path):
+    async with opened(tmp_path) as (meta, journal):
+        await meta.write(put(b"a", b"1"))
+        journal.gate.clear()
+        async with trio.open_nursery() as nursery:
+
+            async def refused(verb, *args):
+                with pytest.raises(ReadOnly):
+                    await verb(*args)
+
+            nursery.start_soon(refused, meta.write, put(b"a", b"2"))
+            await turn()
+            meta.apply(put(b"b"))
+            nursery.start_soon(refused, meta.read_durable, rows_of)
+            nursery.start_soon(refused, meta.write, put(b"c"))
+            await turn()
+            journal.failure = "no disk left"
+            journal.gate.set()
+        assert "no disk left" in meta.failed
+        assert b"b" not in meta.read(rows_of)
+        assert await meta.read_durable(lambda txn: txn.get(b"b")) is None
+        with pytest.raises(ReadOnly):
+            meta.apply(put(b"d"))
+        await meta.room()
+
+
+async def test_a_commit_that_only_the_journal_holds_stays_visible_and_survives(tmp_path, monkeypatch):
+    medium = Medium()
+    async with opened(tmp_path, medium) as (meta, _):
+        await meta.write(put(b"a", b"1"))
+
+        def commit(sequence, changes):
+            raise DiskFailed("index")
+
+        monkeypatch.setattr(meta._index, "commit", commit)
+        with pytest.raises(ReadOnly):
+            await meta.write(put(b"a", b"2"))
+        assert await meta.read_durable(rows_of) == {b"a": b"2"}
+    async with opened(tmp_path, medium) as (meta, _):
+        assert meta.recovery.kind == "rolled-forward"
+        assert meta.read(rows_of) == {b"a": b"2"}
+
+
+async def test_without_a_journal_it_comes_up_for_reading(tmp_path):
+    medium = Medium()
+    async with opened(tmp_path, medium) as (meta, _):
+        await meta.write(put(b"a"))
+    journal = FakeJournal(medium)
+    journal.failure = "one disk of three"
+    meta = recover(tmp_path, journal)
+    assert "one disk of three" in meta.failed
+    assert await meta.read_durable(rows_of) == {b"a": b"v"}
+    with pytest.raises(ReadOnly):
+        await meta.write(put(b"b"))
+    await meta.close()
+
+
+async def test_a_long_journal_is_cut_short_by_a_snapshot(tmp_path):
+    medium = Medium()
+    async with opened(tmp_path, medium, journal_segment_bytes=4 * KIB) as (meta, _):
+        for number in range(20):
+            await meta.write(put(b"k%02d" % number, bytes(KIB)))
+        while not medium.snapshots:
+            await trio.lowlevel.checkpoint()
+        expected = meta.read(rows_of)
+    at = max(medium.snapshots)
+    assert dict(medium.snapshots[at]) == {key: encode(key, value) for key, value in expected.items()}
+    assert at == 20  # the one of the clean close
+
+
+async def test_a_damaged_row_is_never_copied_into_a_snapshot(tmp_path):
+    medium = Medium()
+    async with opened(tmp_path, medium) as (meta, _):
+        await meta.write(put(b"a"))
+        meta._index.commit(1, [(b"a", encode(b"b", b"v"))])
+    assert medium.snapshots == {}
+    async with opened(tmp_path, medium) as (meta, _):
+        assert meta.recovery.kind == "rebuilt"
+        assert meta.read(rows_of) == {b"a": b"v"}
+
+
+async def test_after_close_nothing_is_written(tmp_path):
+    async with opened(tmp_path) as (meta, _):
+        pass
+    with pytest.raises(ReadOnly):
+        meta.apply(put(b"a"))
+
+
+# --- the model: any script of changes, killed anywhere, index lost or not ----------------------------------------
+
+keys = st.sampled_from([b"a", b"b", b"c", LONG, LONG + b"1", LONG + b"2", LONG[:511]])
+edits = st.lists(st.tuples(keys, st.none() | st.binary(max_size=4)), max_size=4)
+actions = st.lists(
+    st.one_of(
+        st.tuples(st.just("apply"), edits),
+        st.tuples(st.just("raise"), edits),
+        st.tuples(st.just("write"), edits),
+        st.tuples(st.just("turn"), st.none()),
+        st.tuples(st.just("snapshot"), st.none()),
+    ),
+    max_size=14,
+)
+faults = st.sampled_from(["none", "index lost", "journal behind", "index behind", "journal lost"])
+
+
+class Raised(Exception):
+    """What a change raises in the model test."""
+
+
+def edit(changes, *, fails=False):
+    def change(txn):
+        for key, value in changes:
+            txn.delete(key) if value is None else save(txn, key, value)
+        if fails:
+            raise Raised
+
+    return change
+
+
+class Model:
+    """What the store must hold, and must have held at each commit."""
+
+    def __init__(self):
+        self.rows = {}
+        self.at = {0: {}}  # commit: the rows after it
+        self.acknowledged = 0
+
+    def apply(self, meta, changes):
+        _, ticket = meta.apply(edit(changes))
+        for key, value in changes:
+            if value is None:
+                self.rows.pop(key, None)
+            else:
+                self.rows[key] = value
+        if changes:
+            self.at[ticket] = dict(self.rows)
+        return ticket
+
+
+async def play(meta, script, model):
+    for verb, changes in script:
+        if verb == "turn":
+            await turn()
+        elif verb == "snapshot":
+            await trio.to_thread.run_sync(meta._snapshot)
+        elif verb == "raise":
+            with pytest.raises(Raised):
+                meta.apply(edit(changes, fails=True))
+        else:
+            ticket = model.apply(meta, changes)
+            if verb == "write":
+                await meta.durable(ticket)
+                model.acknowledged = max(model.acknowledged, ticket)
+        assert meta.read(rows_of) == model.rows
+
+
+async def live_and_die(folder, medium, script, fault, model):
+    """Run `script` on the store in `folder`, then kill it; with `fault`, one of its halves has stopped before."""
+    journal = FakeJournal(medium)
+    meta = recover(folder, journal)
+    assert meta.sequence >= model.acknowledged
+    assert meta.read(rows_of) == model.at[meta.sequence]
+    model.rows, model.at = dict(model.at[meta.sequence]), {meta.sequence: model.at[meta.sequence]}
+    await play(meta, script, model)
+    if fault == "journal behind":
+        journal.failure = "killed"
+    elif fault == "index behind":
+        meta._index.commit = lambda sequence, changes: None
+    if meta._open.rows:
+        meta._want(meta._open)
+        await turn()
+    meta.abandon()
+    if fault == "index lost":
+        shutil.rmtree(Path(folder) / "index")
+    elif fault == "journal lost":
+        medium.records.clear()
+        medium.snapshots.clear()
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.lists(st.tuples(actions, faults), min_size=1, max_size=3))
+def test_killed_anywhere_it_comes_back_with_all_that_was_acknowledged_and_nothing_half(lives):
+    medium, model = Medium(), Model()
+    with tempfile.TemporaryDirectory() as folder:
+        for script, fault in [*lives, ([], "none")]:
+            trio.run(live_and_die, folder, medium, script, fault, model)
