@@ -1,0 +1,229 @@
+"""Request headers: which are stored with an object, conditions, ranges, dates.
+
+Room: stratum/s3. May import: core.{config, errors, objects}, s3.errors.
+
+`headers` is everywhere a map of lower-case names to values, repeated fields joined by commas (`Request.header_map`).
+
+Invariants
+    H1  What a client sends comes back in a response header only after it has passed here: printable ASCII, no CR,
+        LF or NUL. Anything else is refused with 400 when it is stored, not when it is read.
+    H2  A precondition we do not know how to keep is refused with 501; ignoring one loses locks and updates.
+"""
+
+import re
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from email.utils import formatdate, parsedate_to_datetime
+
+from stratum.core.config import KIB
+from stratum.core.errors import RangeNotSatisfiable
+from stratum.core.objects import Condition
+from stratum.s3.errors import S3Error
+
+STORED = (
+    "cache-control",
+    "content-disposition",
+    "content-encoding",
+    "content-language",
+    "content-type",
+    "expires",
+)
+META = "x-amz-meta-"
+METADATA_BYTES = 2 * KIB
+HEADER_VALUE_BYTES = 4 * KIB
+DEFAULT_CONTENT_TYPE = "binary/octet-stream"  # as AWS answers when none was sent
+
+_PRINTABLE = re.compile(r"[\t\x20-\x7e]*")
+_META_NAME = re.compile(r"[a-z0-9!#$%&'*+.^_`|~-]+")
+_RANGE = re.compile(r"bytes=\s*(\d*)\s*-\s*(\d*)\s*", re.ASCII | re.IGNORECASE)
+_COPY_RANGE = re.compile(r"bytes=(\d{1,18})-(\d{1,18})", re.ASCII)
+_ETAG = re.compile(r'\s*(?:(W/)?"([^"]*)"|([^",\s]+))\s*(?:,|$)')
+NANOSECONDS = 10**9
+
+
+def checked(name: str, value: str) -> str:
+    """Return a value that may come back in a response header (H1). Raises InvalidArgument."""
+    if not _PRINTABLE.fullmatch(value) or len(value) > HEADER_VALUE_BYTES:
+        raise S3Error("InvalidArgument", f"The value of {name} is too long or not printable ASCII.", ArgumentName=name)
+    return value
+
+
+def object_headers(headers: Mapping[str, str]) -> dict[str, str]:
+    """Return the system headers that are stored with an object: `aws-chunked` is framing and not among them."""
+    found = {name: headers[name] for name in STORED if name in headers}
+    if "content-encoding" in found:
+        codings = [each.strip() for each in found.pop("content-encoding").split(",")]
+        kept = ",".join(each for each in codings if each and each.lower() != "aws-chunked")
+        found |= {"content-encoding": kept} if kept else {}
+    return {name: checked(name, value) for name, value in found.items() if value}
+
+
+def user_metadata(headers: Mapping[str, str], limit: int = METADATA_BYTES) -> dict[str, str]:
+    """Return x-amz-meta-* without the prefix. Raises MetadataTooLarge over `limit` bytes of names and values."""
+    found: dict[str, str] = {}
+    for full in headers:
+        if full.startswith(META):
+            name = full.removeprefix(META)
+            if not _META_NAME.fullmatch(name):
+                raise S3Error("InvalidArgument", "The name of a metadata header is not valid.", ArgumentName=META)
+            found[name] = checked(full, headers[full])
+    size = sum(len(name) + len(value) for name, value in found.items())
+    if size > limit:
+        raise S3Error("MetadataTooLarge", Size=str(size), MaxSizeAllowed=str(limit))
+    return found
+
+
+def response_overrides(query: Mapping[str, str]) -> dict[str, str]:
+    """Return what response-content-type and its like put in place of the stored headers (H1)."""
+    found = {name: query.get(f"response-{name}", "") for name in STORED}
+    return {name: checked(f"response-{name}", value) for name, value in found.items() if value}
+
+
+# --- dates ----------------------------------------------------------------------------------------------------
+
+
+def http_date(time_ns: int) -> str:
+    """Return nanoseconds since the epoch as a header shows them (RFC 9110, 5.6.7); fractions are cut off."""
+    return formatdate(time_ns // NANOSECONDS, usegmt=True)
+
+
+def iso_date(time_ns: int) -> str:
+    """Return nanoseconds since the epoch as XML shows them: whole seconds, like the header, with .000Z."""
+    return datetime.fromtimestamp(time_ns // NANOSECONDS, UTC).strftime("%Y-%m-%dT%H:%M:%S.000Z")
+
+
+def parse_http_date(text: str) -> int | None:
+    """Return whole seconds since the epoch, or None if it is not an HTTP date (it is then ignored, RFC 9110, 13.1)."""
+    try:
+        moment = parsedate_to_datetime(text)
+        return int((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp())
+    except (ValueError, OverflowError, TypeError, IndexError):
+        return None
+
+
+# --- ranges ---------------------------------------------------------------------------------------------------
+
+
+def parse_range(value: str | None, size: int) -> tuple[int, int] | None:
+    """Return the half-open [start, stop) that a Range header asks of `size` bytes, or None for the whole object.
+
+    As AWS: several ranges, other units and what is not well formed mean the whole object. Raises RangeNotSatisfiable.
+    """
+    match = _RANGE.fullmatch(value or "")
+    if match is None or match.group(1) == match.group(2) == "":
+        return None
+    first, last = (int(text[:20]) if text else None for text in match.groups())
+    if first is None:
+        assert last is not None, "one side is there"
+        start, stop = max(0, size - last), size
+    elif last is not None and last < first:
+        return None
+    else:
+        start, stop = first, size if last is None else min(size, last + 1)
+    if start >= size or start >= stop:
+        raise RangeNotSatisfiable(f"{value} of {size} bytes")
+    return start, stop
+
+
+def parse_copy_range(value: str | None) -> tuple[int, int] | None:
+    """Return the half-open range of x-amz-copy-source-range, which is strict. Raises InvalidArgument."""
+    if value is None:
+        return None
+    match = _COPY_RANGE.fullmatch(value)
+    if match is None or int(match.group(1)) > int(match.group(2)):
+        raise S3Error(
+            "InvalidArgument",
+            "The x-amz-copy-source-range value must be of the form bytes=first-last where first and last are the "
+            "zero-based offsets of the first and last bytes to copy",
+            ArgumentName="x-amz-copy-source-range",
+            ArgumentValue=value,
+        )
+    return int(match.group(1)), int(match.group(2)) + 1
+
+
+# --- conditions -----------------------------------------------------------------------------------------------
+
+
+def parse_etags(value: str | None, name: str = "If-Match") -> tuple[str, ...]:
+    """Return ETags without quotes (`*` stays), strong and weak alike. Raises InvalidArgument."""
+    etags: list[str] = []
+    at, text = 0, value or ""
+    while at < len(text.rstrip()):
+        match = _ETAG.match(text, at)
+        if match is None:
+            raise S3Error("InvalidArgument", "An ETag is not well formed.", ArgumentName=name)
+        etags.append(match.group(2) if match.group(3) is None else match.group(3))
+        at = match.end()
+    return tuple(etags)
+
+
+def condition_of(headers: Mapping[str, str]) -> Condition:
+    """Return the conditions of a GET or HEAD."""
+    return _condition(headers, "")
+
+
+def copy_source_condition(headers: Mapping[str, str]) -> Condition:
+    """Return the conditions on the source of a copy (x-amz-copy-source-if-*)."""
+    return _condition(headers, "x-amz-copy-source-")
+
+
+def _condition(headers: Mapping[str, str], prefix: str) -> Condition:
+    def etags(name: str) -> tuple[str, ...]:
+        return parse_etags(headers.get(prefix + name), prefix + name)
+
+    def date(name: str) -> int | None:
+        value = headers.get(prefix + name)
+        return None if value is None else parse_http_date(value)
+
+    return Condition(
+        if_match=etags("if-match"),
+        if_none_match=etags("if-none-match"),
+        if_modified_since=date("if-modified-since"),
+        if_unmodified_since=date("if-unmodified-since"),
+    )
+
+
+def write_condition(headers: Mapping[str, str]) -> Condition:
+    """Return the conditions of a PUT, Complete, or the destination of a copy (H2).
+
+    `If-None-Match` takes `*` only, `If-Match` one ETag. Raises NotImplemented for any other.
+    """
+    _refuse(headers, "if-modified-since", "if-unmodified-since")
+    condition = _condition(headers, "")
+    if condition.if_none_match not in ((), ("*",)):
+        raise _unknown("If-None-Match")
+    _one_etag(condition, lambda etag: etag != "*")
+    if condition.if_match and condition.if_none_match:
+        raise _unknown("If-Match")
+    return condition
+
+
+def delete_condition(headers: Mapping[str, str]) -> Condition:
+    """Return the condition of a DELETE: `If-Match` with one ETag or `*` (H2)."""
+    _refuse(
+        headers,
+        "if-modified-since",
+        "if-unmodified-since",
+        "if-none-match",
+        "x-amz-if-match-size",
+        "x-amz-if-match-last-modified-time",
+    )
+    condition = _condition(headers, "")
+    _one_etag(condition, lambda etag: True)
+    return condition
+
+
+def _one_etag(condition: Condition, allowed: Callable[[str], bool]) -> None:
+    if len(condition.if_match) > 1 or not all(map(allowed, condition.if_match)):
+        raise _unknown("If-Match")
+
+
+def _refuse(headers: Mapping[str, str], *names: str) -> None:
+    for name in names:
+        if name in headers:
+            raise _unknown(name)
+
+
+def _unknown(name: str) -> S3Error:
+    message = "A header you provided implies functionality that is not implemented"
+    return S3Error("NotImplemented", message, Header=name)

@@ -1,0 +1,244 @@
+"""Which operation a request means: one table, no web framework's router.
+
+Room: stratum/s3. May import: s3.errors.
+
+Invariants
+    R1  Keys are the bytes of the path, decoded once: `//`, `.`, `..`, `%2F` and a trailing `/` mean themselves.
+    R2  A query parameter that an operation does not know is never ignored: an unknown sub-resource must not fall
+        through to a listing or a plain PUT. It is NotImplemented, whoever asks.
+    R3  Copy sources pass through the same decoder as paths.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum, auto
+from urllib.parse import unquote_to_bytes
+
+from stratum.s3.errors import S3Error
+from stratum.s3.sub_resources import DELETABLE, SUBRESOURCES, UNSET, Level, Unset
+
+Query = Mapping[str, str]
+
+PARAMETERS_MAX = 100
+
+
+class Op(Enum):
+    """Everything the door can be asked to do."""
+
+    LIST_BUCKETS = auto()
+
+    CREATE_BUCKET = auto()
+    DELETE_BUCKET = auto()
+    HEAD_BUCKET = auto()
+    GET_BUCKET_LOCATION = auto()
+    LIST_OBJECTS = auto()
+    LIST_OBJECTS_V2 = auto()
+    LIST_OBJECT_VERSIONS = auto()
+    LIST_UPLOADS = auto()
+    DELETE_OBJECTS = auto()
+    GET_BUCKET_ACL = auto()
+    PUT_BUCKET_ACL = auto()
+
+    GET_OBJECT = auto()
+    HEAD_OBJECT = auto()
+    PUT_OBJECT = auto()
+    COPY_OBJECT = auto()
+    DELETE_OBJECT = auto()
+    GET_OBJECT_ATTRIBUTES = auto()
+    GET_OBJECT_ACL = auto()
+    PUT_OBJECT_ACL = auto()
+
+    CREATE_UPLOAD = auto()
+    UPLOAD_PART = auto()
+    UPLOAD_PART_COPY = auto()
+    COMPLETE_UPLOAD = auto()
+    ABORT_UPLOAD = auto()
+    LIST_PARTS = auto()
+
+    GET_UNSET = auto()  # a configuration nobody stored: `Route.unset` is the answer, once the bucket or key exists
+    DELETE_UNSET = auto()  # taking away what is not there: 204, once the bucket or key exists
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Route:
+    """What a request means. `key` is empty and `bucket` may be for the levels above the object."""
+
+    op: Op
+    level: Level
+    bucket: str
+    key: bytes
+    query: Query
+    unset: Unset | None = None  # of GET_UNSET
+
+
+SERVICE, BUCKET, OBJECT = Level.SERVICE, Level.BUCKET, Level.OBJECT
+
+# (level, method, sub-resource) -> operation and the further parameters it knows.
+_LISTING = "prefix delimiter max-keys encoding-type"
+_RESPONSE = (
+    "response-cache-control response-content-disposition response-content-encoding response-content-language "
+    "response-content-type response-expires"
+)
+TABLE: Mapping[tuple[Level, str, str], tuple[Op, str]] = {
+    (SERVICE, "GET", ""): (Op.LIST_BUCKETS, "max-buckets continuation-token prefix bucket-region"),
+    (BUCKET, "PUT", ""): (Op.CREATE_BUCKET, ""),
+    (BUCKET, "DELETE", ""): (Op.DELETE_BUCKET, ""),
+    (BUCKET, "HEAD", ""): (Op.HEAD_BUCKET, ""),
+    (BUCKET, "GET", "location"): (Op.GET_BUCKET_LOCATION, ""),
+    (BUCKET, "GET", ""): (Op.LIST_OBJECTS, f"{_LISTING} marker"),
+    (BUCKET, "GET", "list-type"): (Op.LIST_OBJECTS_V2, f"{_LISTING} continuation-token start-after fetch-owner"),
+    (BUCKET, "GET", "versions"): (Op.LIST_OBJECT_VERSIONS, f"{_LISTING} key-marker version-id-marker"),
+    (BUCKET, "GET", "uploads"): (
+        Op.LIST_UPLOADS,
+        "prefix delimiter max-uploads encoding-type key-marker upload-id-marker",
+    ),
+    (BUCKET, "POST", "delete"): (Op.DELETE_OBJECTS, ""),
+    (BUCKET, "GET", "acl"): (Op.GET_BUCKET_ACL, ""),
+    (BUCKET, "PUT", "acl"): (Op.PUT_BUCKET_ACL, ""),
+    (OBJECT, "GET", ""): (Op.GET_OBJECT, f"versionId partNumber {_RESPONSE}"),
+    (OBJECT, "HEAD", ""): (Op.HEAD_OBJECT, f"versionId partNumber {_RESPONSE}"),
+    (OBJECT, "PUT", ""): (Op.PUT_OBJECT, ""),
+    (OBJECT, "DELETE", ""): (Op.DELETE_OBJECT, "versionId"),
+    (OBJECT, "GET", "attributes"): (Op.GET_OBJECT_ATTRIBUTES, "versionId"),
+    (OBJECT, "GET", "acl"): (Op.GET_OBJECT_ACL, "versionId"),
+    (OBJECT, "PUT", "acl"): (Op.PUT_OBJECT_ACL, "versionId"),
+    (OBJECT, "POST", "uploads"): (Op.CREATE_UPLOAD, ""),
+    (OBJECT, "PUT", "uploadId"): (Op.UPLOAD_PART, "partNumber"),
+    (OBJECT, "POST", "uploadId"): (Op.COMPLETE_UPLOAD, ""),
+    (OBJECT, "DELETE", "uploadId"): (Op.ABORT_UPLOAD, ""),
+    (OBJECT, "GET", "uploadId"): (Op.LIST_PARTS, "max-parts part-number-marker encoding-type"),
+}
+
+COPYING = {Op.PUT_OBJECT: Op.COPY_OBJECT, Op.UPLOAD_PART: Op.UPLOAD_PART_COPY}
+
+# These name the operation like a sub-resource does, though AWS does not call them so.
+NAMING = SUBRESOURCES | {"uploadId", "list-type"}
+
+_METHODS = {"GET", "HEAD", "PUT", "POST", "DELETE"}
+_BAD_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
+
+
+def parse_query(raw: bytes) -> Query:
+    """Return the parameters, decoded once. Raises InvalidURI, and InvalidArgument for one that comes twice."""
+    pairs = [part.partition(b"=") for part in raw.split(b"&") if part]
+    if len(pairs) > PARAMETERS_MAX:
+        raise S3Error("InvalidArgument", "Too many query parameters.")
+    query: dict[str, str] = {}
+    for raw_name, _, raw_value in pairs:
+        name = _text(raw_name.replace(b"+", b" "))
+        if name in query:
+            raise S3Error("InvalidArgument", "A query parameter was given twice.", ArgumentName=name)
+        query[name] = _text(raw_value.replace(b"+", b" "))
+    return query
+
+
+def split_path(raw_path: bytes) -> tuple[str, bytes]:
+    """Return (bucket, key) of `/bucket/key`, decoded once; the key keeps every byte. Raises InvalidURI."""
+    if not raw_path.startswith(b"/"):
+        raise S3Error("InvalidURI")
+    raw_bucket, _, raw_key = raw_path[1:].partition(b"/")
+    key = _bytes(raw_key)
+    try:
+        key.decode()
+    except UnicodeDecodeError as error:
+        raise S3Error("InvalidURI", "The key is not valid UTF-8.") from error
+    return _text(raw_bucket), key
+
+
+def parse_copy_source(value: str) -> tuple[str, bytes]:
+    """Return (bucket, key) of x-amz-copy-source. Raises InvalidArgument, NoSuchVersion."""
+    path, _, raw_query = value.encode("latin-1", "replace").partition(b"?")
+    bucket, key = split_path(path if path.startswith(b"/") else b"/" + path)
+    if not bucket or not key:
+        raise S3Error(
+            "InvalidArgument", "The copy source must name a bucket and a key.", ArgumentName="x-amz-copy-source"
+        )
+    _check_parameters(parse_query(raw_query), {"versionId"})
+    return bucket, key
+
+
+def route(method: str, raw_path: bytes, query: Query, *, copying: bool = False) -> Route:
+    """Return what the request means; `copying` if it has an x-amz-copy-source.
+
+    Raises InvalidURI, NotImplemented, MethodNotAllowed, NoSuchVersion, InvalidArgument.
+    """
+    bucket, key = split_path(raw_path)
+    level = OBJECT if key else BUCKET if bucket else SERVICE
+    if key and not bucket:
+        raise S3Error("InvalidBucketName", BucketName="")
+    if method == "OPTIONS":
+        raise S3Error("AccessForbidden")
+    if method not in _METHODS:
+        raise S3Error("MethodNotAllowed", Method=method)
+    names = sorted(NAMING & query.keys())
+    if len(names) > 1:
+        raise _not_implemented(names[1])
+    name = names[0] if names else ""
+    found = TABLE.get((level, method, name))
+    if found is None:
+        return _unset(method, level, bucket, key, query, name)
+    op, known = found
+    _check_parameters(query, {name, *known.split()})
+    _check_naming(op, query)
+    return Route(op=_copied(op, copying), level=level, bucket=bucket, key=key, query=query)
+
+
+def _copied(op: Op, copying: bool) -> Op:
+    """A copy source on anything but a PUT of bytes would be ignored, so it is refused."""
+    if not copying:
+        return op
+    if op not in COPYING:
+        raise _not_implemented("x-amz-copy-source")
+    return COPYING[op]
+
+
+def _check_naming(op: Op, query: Query) -> None:
+    if op is Op.LIST_OBJECTS_V2 and query["list-type"] != "2":
+        raise S3Error("InvalidArgument", "Invalid List Type", ArgumentName="list-type")
+    if op is Op.UPLOAD_PART and "partNumber" not in query:
+        raise S3Error("InvalidArgument", "A part needs a number.", ArgumentName="partNumber")
+
+
+def _check_parameters(query: Query, known: set[str]) -> None:
+    for name in query:
+        if name not in known and not _everywhere(name):
+            raise _not_implemented(name)
+    if query.get("versionId", "null") not in ("null", ""):
+        raise S3Error("NoSuchVersion", VersionId=query["versionId"])
+
+
+def _everywhere(name: str) -> bool:
+    """`x-id` only names the operation once more; x-amz-* is authentication or a header moved into the URL."""
+    return name == "x-id" or name.lower().startswith("x-amz-")
+
+
+def _unset(method: str, level: Level, bucket: str, key: bytes, query: Query, name: str) -> Route:
+    unset = UNSET.get((level, name))
+    if unset is None or method not in ("GET", "DELETE") or (method == "DELETE" and name not in DELETABLE):
+        if name or level is not SERVICE:
+            raise _not_implemented(name or method)
+        raise S3Error("MethodNotAllowed", Method=method)
+    _check_parameters(query, {name, "id", "versionId", "continuation-token"})
+    if method == "DELETE":
+        return Route(op=Op.DELETE_UNSET, level=level, bucket=bucket, key=key, query=query)
+    if "id" in query and unset.document:
+        unset = Unset(code="NoSuchConfiguration")
+    return Route(op=Op.GET_UNSET, level=level, bucket=bucket, key=key, query=query, unset=unset)
+
+
+def _not_implemented(name: str) -> S3Error:
+    return S3Error("NotImplemented", Parameter=name)
+
+
+def _bytes(raw: bytes) -> bytes:
+    if _BAD_ESCAPE.search(raw):
+        raise S3Error("InvalidURI")
+    return unquote_to_bytes(raw)
+
+
+def _text(raw: bytes) -> str:
+    try:
+        return _bytes(raw).decode()
+    except UnicodeDecodeError as error:
+        raise S3Error("InvalidURI", "Part of the request is not valid UTF-8.") from error

@@ -1,0 +1,133 @@
+"""The sub-resources AWS knows, and what we answer for a configuration that nobody stored here.
+
+Room: stratum/s3. May import: s3.xml.
+
+SDKs, Terraform and consoles read every configuration when they discover a bucket: each gets its own "not set", as from
+AWS for a fresh bucket. A document says "empty"; a code says "there is none" and is a statement of fact.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum, auto
+
+from stratum.s3.xml import Node, node, render
+
+
+class Level(Enum):
+    """What a path names."""
+
+    SERVICE = auto()
+    BUCKET = auto()
+    OBJECT = auto()
+
+
+@dataclass(frozen=True, slots=True)
+class Unset:
+    """The answer for a configuration that is not set: an error code, or a document."""
+
+    code: str = ""
+    document: bytes = b""
+
+
+# docs.aws.amazon.com/AmazonS3/latest/API/API_Operations_Amazon_Simple_Storage_Service.html
+SUBRESOURCES = frozenset(
+    (
+        "abac",
+        "accelerate",
+        "acl",
+        "analytics",
+        "annotation",
+        "annotations",
+        "append",
+        "attributes",
+        "cors",
+        "delete",
+        "encryption",
+        "intelligent-tiering",
+        "inventory",
+        "legal-hold",
+        "lifecycle",
+        "location",
+        "logging",
+        "metadataAnnotationTable",
+        "metadataConfiguration",
+        "metadataInventoryTable",
+        "metadataJournalTable",
+        "metadataTable",
+        "metrics",
+        "notification",
+        "object-lock",
+        "ownershipControls",
+        "policy",
+        "policyStatus",
+        "publicAccessBlock",
+        "renameObject",
+        "replication",
+        "requestPayment",
+        "restore",
+        "retention",
+        "select",
+        "select-type",
+        "session",
+        "tagging",
+        "torrent",
+        "uploads",
+        "versioning",
+        "versions",
+        "website",
+    )
+)
+
+_NOT_TRUNCATED = node("IsTruncated", "false")
+
+
+def _empty(root: str, *content: Node) -> Unset:
+    return Unset(document=render(node(root, *content)))
+
+
+_B, _O = Level.BUCKET, Level.OBJECT
+
+UNSET: Mapping[tuple[Level, str], Unset] = {
+    (_B, "accelerate"): _empty("AccelerateConfiguration"),
+    (_B, "analytics"): _empty("ListBucketAnalyticsConfigurationResult", _NOT_TRUNCATED),
+    (_B, "cors"): Unset("NoSuchCORSConfiguration"),
+    (_B, "encryption"): Unset("ServerSideEncryptionConfigurationNotFoundError"),
+    (_B, "intelligent-tiering"): _empty("ListBucketIntelligentTieringConfigurationsOutput", _NOT_TRUNCATED),
+    (_B, "inventory"): _empty("ListInventoryConfigurationsResult", _NOT_TRUNCATED),
+    (_B, "lifecycle"): Unset("NoSuchLifecycleConfiguration"),
+    (_B, "logging"): _empty("BucketLoggingStatus"),
+    (_B, "metrics"): _empty("ListMetricsConfigurationsResult", _NOT_TRUNCATED),
+    (_B, "notification"): _empty("NotificationConfiguration"),
+    (_B, "object-lock"): Unset("ObjectLockConfigurationNotFoundError"),
+    (_B, "ownershipControls"): Unset("OwnershipControlsNotFoundError"),
+    (_B, "policy"): Unset("NoSuchBucketPolicy"),
+    (_B, "policyStatus"): Unset("NoSuchBucketPolicy"),
+    (_B, "publicAccessBlock"): Unset("NoSuchPublicAccessBlockConfiguration"),
+    (_B, "replication"): Unset("ReplicationConfigurationNotFoundError"),
+    (_B, "requestPayment"): _empty("RequestPaymentConfiguration", node("Payer", "BucketOwner")),
+    (_B, "tagging"): Unset("NoSuchTagSet"),
+    (_B, "versioning"): _empty("VersioningConfiguration"),
+    (_B, "website"): Unset("NoSuchWebsiteConfiguration"),
+    (_O, "legal-hold"): Unset("NoSuchObjectLockConfiguration"),
+    (_O, "retention"): Unset("NoSuchObjectLockConfiguration"),
+    (_O, "tagging"): _empty("Tagging", node("TagSet")),
+}
+
+# Where DELETE of what is not set is, as at AWS, simply done.
+DELETABLE = frozenset(
+    (
+        "analytics",
+        "cors",
+        "encryption",
+        "intelligent-tiering",
+        "inventory",
+        "lifecycle",
+        "metrics",
+        "ownershipControls",
+        "policy",
+        "publicAccessBlock",
+        "replication",
+        "tagging",
+        "website",
+    )
+)
