@@ -26,7 +26,7 @@ from stratum.core.errors import Corrupt, DiskFailed
 from stratum.core.records import decode, encode
 from stratum.core.schema import COUNTER
 from stratum.core.txn import Txn, load
-from stratum.store.longkeys import RESERVED, LongKeys
+from stratum.store.longkeys import COUNTER_KEY, RESERVED, LongKeys
 
 SEQUENCE_KEY = COUNTER + b"commit"
 DATA_FILE = "data.mdb"
@@ -199,8 +199,15 @@ def find_damage(folder: Path) -> str:
 
 def find_damaged_row(index: Index) -> str:
     """Check every record against its checksum: what is wrong with the first bad one, "" if all are good."""
+
+    def look(txn: Txn) -> None:
+        for _ in sound_rows(txn):
+            pass
+        load(txn, COUNTER_KEY, int)
+        load(txn, _STORE_KEY, bytes)
+
     try:
-        index.read(lambda txn: sum(1 for _ in sound_rows(txn)))
+        index.read(look)
     except Corrupt as error:
         return str(error)
     return ""

@@ -21,7 +21,7 @@ from stratum.core.txn import Txn, successor
 
 HEAD_BYTES = 511  # LMDB's longest key
 RESERVED = b"\xff"
-_COUNTER = RESERVED + b"next"
+COUNTER_KEY = RESERVED + b"next"
 
 
 class LongKeys:
@@ -98,9 +98,9 @@ class LongKeys:
         return None if raw is None else _read_continuation(head, raw)
 
     def _new_continuation(self, head: bytes) -> bytes:
-        raw = self._rows.get(_COUNTER)
-        number = 1 if raw is None else decode(_COUNTER, raw, int)
-        self._rows.put(_COUNTER, encode(_COUNTER, number + 1))
+        raw = self._rows.get(COUNTER_KEY)
+        number = 1 if raw is None else decode(COUNTER_KEY, raw, int)
+        self._rows.put(COUNTER_KEY, encode(COUNTER_KEY, number + 1))
         self._rows.put(head, encode(head, number))
         return RESERVED + number.to_bytes(8, "big")
 
