@@ -23,16 +23,18 @@ from typing import NamedTuple
 
 import msgspec
 
-from stratum.core.errors import ForeignDisk, Unavailable
+from stratum.core.errors import ForeignDisk, StoreFull, Unavailable
 from stratum.core.records import Disk as DiskRecord
-from stratum.store.disk import Disk, FileMissing, FolderDisk, make_folder
+from stratum.store.disk import CallFailed, Disk, FileMissing, FolderDisk, make_folder
 
 NAME = "stratum-disk.json"
 TEMPORARY = f"{NAME}.tmp"
 FORMAT = 1
 PURPOSE = "identity"
 
-_NOT_CONTENT = {TEMPORARY, "lost+found"}
+_PROBE = "stratum-probe.tmp"
+_PROBE_BYTES = 4096
+_NOT_CONTENT = {TEMPORARY, _PROBE, "lost+found"}
 _MAX_BYTES = 4096
 
 OpenDisk = Callable[[int, Path], Disk]
@@ -82,6 +84,25 @@ def claim(disk: Disk, store_id: bytes, slot: int, created: int) -> Identity:
     return identity
 
 
+def try_out(disk: Disk) -> None:
+    """Write, sync, read back and remove a small file. Raises DiskFailed, Busy; that the disk is full is fine."""
+    expected = secrets.token_bytes(_PROBE_BYTES)
+    disk.unlink(_PROBE, purpose=PURPOSE)
+    try:
+        file = disk.create(_PROBE, purpose=PURPOSE)
+        try:
+            file.append([expected], purpose=PURPOSE)
+            file.fsync(purpose=PURPOSE)
+            found = file.read(0, _PROBE_BYTES, purpose=PURPOSE)
+        finally:
+            file.close()
+    except StoreFull:
+        found = expected
+    disk.unlink(_PROBE, purpose=PURPOSE)
+    if found != expected:
+        raise CallFailed(disk, f"{disk.name}: reads back other bytes than were written")
+
+
 @dataclass(frozen=True, slots=True)
 class Sight:
     """What is at a path: a disk with an identity, an empty folder (no identity), or a problem (no disk)."""
@@ -114,19 +135,26 @@ class Assignment:
     strange: dict[int, Sight] = field(default_factory=dict)  # claimed for the slot, but no record says so (I4)
     empty: dict[int, Sight] = field(default_factory=dict)  # to be claimed
     problems: list[tuple[Path, str]] = field(default_factory=list)
+    occupied: frozenset[int] = frozenset()  # slots that had a disk before
 
     @property
     def taken(self) -> set[int]:
         """Slots that have a disk."""
-        return self.known.keys() | self.strange.keys() | self.empty.keys()
+        return {*self.occupied, *self.known, *self.strange, *self.empty}
 
 
-def assign(sights: Mapping[int, Sight], known: Mapping[int, DiskRecord], store_id: bytes) -> Assignment:
+def assign(
+    sights: Mapping[int, Sight],
+    known: Mapping[int, DiskRecord],
+    store_id: bytes,
+    occupied: frozenset[int] = frozenset(),
+) -> Assignment:
     """Decide which disk belongs into which slot.
 
     `sights`: by place, the slot that an empty folder found there prefers. `known`: the records of the slots.
+    `occupied`: slots that have their disk already.
     """
-    found = Assignment()
+    found = Assignment(occupied=occupied)
     slot_of = {record.identity: slot for slot, record in known.items()}
     strangers, empties = [], []
     for place, sight in sorted(sights.items()):
