@@ -255,7 +255,7 @@ def settle(found: Assignment, known: Mapping[int, DiskRecord], store_id: bytes, 
         assert sight.disk is not None
         try:
             identity = sight.identity or claim(sight.disk, store_id, slot, created)
-            record = DiskRecord(identity.disk, sight.disk.own_filesystem, sight.disk.name)
+            record = DiskRecord(identity.disk, sight.disk.own_filesystem, str(sight.path))
         except Unavailable as error:
             joined.problems.append((sight.path, str(error)))
             continue

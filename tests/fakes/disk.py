@@ -221,9 +221,9 @@ class _Call:
 class FakeDisk:
     """A Disk in memory. All methods of the Disk protocol, and below them what tests do to a disk."""
 
-    def __init__(self, slot: int, *, capacity: int = 1 << 40, own_filesystem: bool = False) -> None:
+    def __init__(self, slot: int, *, name: str = "", capacity: int = 1 << 40, own_filesystem: bool = False) -> None:
         self.slot = slot
-        self.name = f"fake/{slot}"
+        self.name = name or f"fake/{slot}"
         self.own_filesystem = own_filesystem
         self.capacity = capacity
         self.lock = threading.RLock()
