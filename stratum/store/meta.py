@@ -20,7 +20,7 @@ import logging
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from time import sleep
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
 import trio
 
@@ -28,12 +28,10 @@ from stratum.core.config import Limits
 from stratum.core.errors import ReadOnly, StratumError, Unavailable
 from stratum.core.txn import Txn
 from stratum.store.committer import Batch, Committer, Outcome, RedoJournal
+from stratum.store.disks import Disks
 from stratum.store.index import Index, sequence_of, sound_rows
 from stratum.store.overlay import MergedTxn
 from stratum.store.recovery import ReadBack, Recovery, closed_cleanly, open_index
-
-if TYPE_CHECKING:
-    from stratum.store.disks import Disks
 
 log = logging.getLogger(__name__)
 
@@ -65,7 +63,7 @@ class Meta:
         self._committer = Committer(index, journal, self._settle)
 
     @classmethod
-    def open(cls, folder: Path, disks: "Disks", copies: int, store_id: bytes, limits: Limits) -> "Meta":
+    def open(cls, folder: Path, disks: Disks, copies: int, store_id: bytes, limits: Limits) -> "Meta":
         """Open the store in `folder` with its journal on `copies` of `disks`, whatever state it is in. Blocking.
 
         Without enough disks to journal it comes up read-only (see `failed`). Raises IndexDamaged, CorruptJournal,

@@ -188,6 +188,7 @@ def _rebuild(home: FolderDisk, folder: Path, store_id: bytes, found: ReadBack, m
         index.claim(store_id)
         if found.rows is not None:
             _apply(index, ((found.snapshot_seq, [row]) for row in found.rows if row[0] != SEQUENCE_KEY))
+            index.commit(found.snapshot_seq, [])  # it may have no rows at all
         count = _roll_forward(index, found.records, found.snapshot_seq, found.last_seq)
     finally:
         index.close()

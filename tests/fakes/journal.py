@@ -47,9 +47,13 @@ class FakeJournal:
         self.gate = threading.Event()
         self.gate.set()
         self.failure: str | None = None
-        self.bytes_since_snapshot = 0
         self.next_seq = 0
         self.closed = False
+
+    @property
+    def bytes_since_snapshot(self) -> int:
+        records = list(self.medium.records.values())
+        return sum(len(key) + len(value or b"") for changes in records for key, value in changes)
 
     def start(self, next_seq: int) -> None:
         if self.failure is not None:
@@ -59,15 +63,14 @@ class FakeJournal:
     def append_begin(self, seq: int, changes: Sequence[Change]) -> FakePending:
         assert seq == self.next_seq, f"commit {seq} follows {self.next_seq - 1}"
         self.next_seq += 1
-        self.bytes_since_snapshot += sum(len(key) + len(value or b"") for key, value in changes)
         return FakePending(self, seq, list(changes))
 
     def write_snapshot(self, seq: int, rows: Iterable[tuple[bytes, bytes]]) -> None:
         if self.failure is not None:
             raise TooFewDisks(self.failure)
         self.medium.snapshots[seq] = list(rows)
-        self.medium.records = {at: record for at, record in self.medium.records.items() if at > seq}
-        self.bytes_since_snapshot = 0
+        for at in [at for at in list(self.medium.records) if at <= seq]:
+            del self.medium.records[at]
 
     def close(self) -> None:
         self.closed = True

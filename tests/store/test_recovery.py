@@ -184,6 +184,14 @@ def test_an_index_older_than_the_journal_is_rebuilt(grown, store):
     assert (folder / "index.damaged-1").is_dir()
 
 
+def test_a_snapshot_of_an_emptied_store_keeps_its_number(tmp_path):
+    medium = Medium()
+    medium.snapshots[7] = []
+    opened = open_index(tmp_path, STORE, FakeReadBack(medium), map_bytes=MAP)
+    assert opened.index.sequence() == 7
+    opened.index.close()
+
+
 def test_a_lost_journal_leaves_the_index_in_charge(store):
     folder, _, rows = store
     how, found, snapshot_due = come_up(folder, Medium())
@@ -218,6 +226,13 @@ def test_the_index_of_another_store_is_refused(store):
     folder, medium, _ = store
     with pytest.raises(ForeignDisk):
         come_up(folder, medium, b"another store id")
+
+
+def test_what_a_killed_rebuild_left_is_not_used(store):
+    folder, medium, rows = store
+    (folder / "index").rename(folder / "index.building")
+    overwrite(folder / "index.building" / "data.mdb", 0, bytes(8192))
+    assert come_up(folder, medium)[1] == rows
 
 
 @pytest.mark.parametrize("damage", ["missing", "damaged"])
