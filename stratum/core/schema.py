@@ -18,7 +18,6 @@ Room: stratum/core. May import: core.txn.
     t  parts             t | upload id | part number (4 bytes)      Part
     a  xattrs            a | inode | name                           bytes
     o  orphan inodes     o | inode                                  int 1    (no name left, still open)
-    d  disk slots        d | slot (2 bytes)                         Disk
     k  credentials       k | access key                             Credential
 """
 
@@ -31,8 +30,8 @@ ROOT_INODE = 1  # the directory whose entries are the buckets
 COUNTER, BUCKET, INODE, ENTRY, RUN, CONTENT_USER, VOLUME_USER, VOLUME = (
     b"n", b"b", b"i", b"e", b"x", b"c", b"u", b"v",
 )  # fmt: skip
-GARBAGE, REPAIR, UPLOAD, UPLOAD_BY_KEY, PART, XATTR, ORPHAN, DISK, CREDENTIAL = (
-    b"g", b"r", b"p", b"q", b"t", b"a", b"o", b"d", b"k",
+GARBAGE, REPAIR, UPLOAD, UPLOAD_BY_KEY, PART, XATTR, ORPHAN, CREDENTIAL = (
+    b"g", b"r", b"p", b"q", b"t", b"a", b"o", b"k",
 )  # fmt: skip
 
 _ID = struct.Struct(">Q")
@@ -112,11 +111,6 @@ def xattr_key(inode: int, name: bytes) -> bytes:
 def orphan_key(inode: int) -> bytes:
     """Key that marks an inode without a name that is still open."""
     return ORPHAN + _ID.pack(inode)
-
-
-def disk_key(slot: int) -> bytes:
-    """Key of a Disk."""
-    return DISK + slot.to_bytes(2, "big")
 
 
 def credential_key(access_key: str) -> bytes:

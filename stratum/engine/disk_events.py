@@ -1,6 +1,6 @@
 """What happens when a disk goes, comes back, or is replaced by an empty one.
 
-Room: stratum/engine. May import: core, store, engine.{repairer, surroundings}.
+Room: stratum/engine. May import: core, store, engine.{opening, repairer}.
 """
 
 import logging
@@ -8,10 +8,8 @@ import logging
 import trio
 
 from stratum.core.records import Disk
-from stratum.core.schema import disk_key
-from stratum.core.txn import save
+from stratum.engine.opening import OpenedStore
 from stratum.engine.repairer import Repairer
-from stratum.engine.surroundings import Surroundings
 from stratum.store.volumes import Volumes
 
 log = logging.getLogger(__name__)
@@ -20,8 +18,8 @@ log = logging.getLogger(__name__)
 class DiskEvents:
     """Turns events of the disk watch into rows of the repair table, one after the other."""
 
-    def __init__(self, surroundings: Surroundings, volumes: Volumes, repairer: Repairer) -> None:
-        self._around = surroundings
+    def __init__(self, store: OpenedStore, volumes: Volumes, repairer: Repairer) -> None:
+        self._store = store
         self._volumes = volumes
         self._repairer = repairer
         self._send, self._receive = trio.open_memory_channel[tuple[int, Disk | None]](64)
@@ -42,7 +40,7 @@ class DiskEvents:
     async def restore(self, slot: int, disk: Disk | None) -> None:
         """Queue the missing shards of a slot; `disk`: its new record, if it is a replacement."""
         if disk is not None:
-            await self._around.meta.write(lambda txn: save(txn, disk_key(slot), disk))
+            await trio.to_thread.run_sync(self._store.remember, slot, disk)
             queued = await self._repairer.queue_slot(slot, "disk replaced")
         else:
             present = frozenset(await self._volumes.shards_on(slot))

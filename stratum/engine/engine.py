@@ -6,7 +6,7 @@ Start: disks by identity, index (recovered from the journal if need be), volumes
 """
 
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -25,14 +25,16 @@ from stratum.engine.credentials import Credentials, RootCredential
 from stratum.engine.disk_events import DiskEvents
 from stratum.engine.files import Files
 from stratum.engine.objects import Objects
-from stratum.engine.opening import OpenedStore, close_store, open_store, prepare_index
+from stratum.engine.opening import OpenedStore, close_store, disk_watch, open_store, prepare_index
 from stratum.engine.reaper import Reaper
 from stratum.engine.repairer import Repairer
 from stratum.engine.scrubber import Scrubber
 from stratum.engine.surroundings import Surroundings
 from stratum.engine.uploads import Uploads
 from stratum.engine.volume_ids import VolumeIds
-from stratum.store.disks import Disks, DiskWatch
+from stratum.store.disk import FolderDisk
+from stratum.store.disks import Disks
+from stratum.store.identity import OpenDisk
 from stratum.store.meta import Meta
 from stratum.store.volumes import Volumes
 
@@ -70,14 +72,19 @@ class Engine:
 
 @asynccontextmanager
 async def open_engine(
-    settings: Settings, *, root: RootCredential, now_ns: Callable[[], int], owner: tuple[int, int] = (0, 0)
+    settings: Settings,
+    *,
+    root: RootCredential,
+    now_ns: Callable[[], int],
+    owner: tuple[int, int] = (0, 0),
+    open_disk: OpenDisk = FolderDisk,
 ) -> AsyncIterator[Engine]:
     """Open the store of `settings` and run its services while the context lasts.
 
     `root`: the operator's credential. `now_ns`: wall clock, nanoseconds. `owner`: uid and gid of what S3 makes.
     Raises ForeignDisk, CorruptJournal, TooFewDisks.
     """
-    store = await trio.to_thread.run_sync(open_store, settings, now_ns)
+    store = await trio.to_thread.run_sync(open_store, settings, now_ns, open_disk)
     try:
         async with trio.open_nursery() as nursery:
             await nursery.start(store.meta.run)
@@ -102,7 +109,7 @@ async def _put_together(
     root: RootCredential,
     now_ns: Callable[[], int],
     owner: tuple[int, int],
-) -> tuple[Engine, list[Callable[[], object]]]:
+) -> tuple[Engine, list[Callable[[], Awaitable[None]]]]:
     meta, limits = store.meta, settings.limits
     ids = VolumeIds(meta)
     await ids.prepare()
@@ -128,10 +135,10 @@ async def _put_together(
     reaper = Reaper(around, volumes, store.disks, limits, lambda: ids.first)
     scrubber = Scrubber(around, volumes, repairer, limits)
     objects = Objects(around, limits)
-    events = DiskEvents(around, volumes, repairer)
-    watch = DiskWatch(store.disks, store.store_id, on_replaced=events.replaced, on_returned=events.returned)
-    for slot, disk in store.newly_claimed.items():
-        events.replaced(slot, disk)
+    events = DiskEvents(store, volumes, repairer)
+    watch = disk_watch(store, settings, events.replaced, events.returned, now_ns)
+    for slot in store.replaced:
+        events.replaced(slot, store.records[slot])
     engine = Engine(
         settings=settings,
         store_id=store.store_id,
@@ -151,7 +158,7 @@ async def _put_together(
         now_ns=now_ns,
     )
     await files.free_orphans()
-    services = [ids.run, events.run, watch.run, repairer.run, reaper.run, scrubber.run, files.run]
+    services = [ids.run, volumes.run, events.run, watch.run, repairer.run, reaper.run, scrubber.run, files.run]
     return engine, services
 
 

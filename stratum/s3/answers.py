@@ -1,17 +1,17 @@
 """The XML bodies that S3 answers with.
 
-Room: stratum/s3. May import: core, s3.{http, xml}.
+Room: stratum/s3. May import: core, s3.{headers, http, xml}.
 
 Source: docs.aws.amazon.com/AmazonS3/latest/API, the response syntax of each operation.
 """
 
-import urllib.parse
 from collections.abc import Iterable
-from datetime import UTC, datetime
 
 from stratum.core.objects import ObjectView
+from stratum.core.records import Checksum
+from stratum.s3.headers import iso_date
 from stratum.s3.http import Response
-from stratum.s3.xml import Node, node, render
+from stratum.s3.xml import Node, node, render, url_encode
 
 OWNER_ID = "stratum"
 
@@ -21,12 +21,6 @@ def xml_answer(root: Node, headers: Iterable[tuple[bytes, bytes]] = ()) -> Respo
     return Response(200, [(b"content-type", b"application/xml"), *headers], render(root))
 
 
-def iso_time(ns: int) -> str:
-    """Nanoseconds since the epoch as S3 writes times in XML."""
-    seconds, rest = divmod(ns, 10**9)
-    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{rest // 10**6:03d}Z"
-
-
 def quoted(etag: str) -> str:
     """An ETag with its quotes."""
     return f'"{etag}"'
@@ -34,7 +28,7 @@ def quoted(etag: str) -> str:
 
 def shown(key: bytes, *, encode: bool) -> str:
     """A key, prefix or delimiter as a listing shows it; `encode`: the client asked for encoding-type=url."""
-    return urllib.parse.quote(key, safe="/-_.~*") if encode else key.decode(errors="replace")
+    return url_encode(key) if encode else key.decode(errors="replace")
 
 
 def owner_node(name: str = OWNER_ID) -> Node:
@@ -47,7 +41,7 @@ def contents_node(view: ObjectView, *, encode: bool, owner: bool) -> Node:
     inode = view.inode
     parts = [
         node("Key", shown(view.key, encode=encode)),
-        node("LastModified", iso_time(inode.mtime)),
+        node("LastModified", iso_date(inode.mtime)),
         node("ETag", quoted(inode.etag)),
     ]
     if inode.checksum is not None:
@@ -63,3 +57,20 @@ def contents_node(view: ObjectView, *, encode: bool, owner: bool) -> Node:
 def prefix_nodes(prefixes: Iterable[bytes], *, encode: bool) -> list[Node]:
     """The CommonPrefixes of a listing."""
     return [node("CommonPrefixes", node("Prefix", shown(prefix, encode=encode))) for prefix in prefixes]
+
+
+def checksum_headers(checksum: Checksum | None) -> list[tuple[bytes, bytes]]:
+    """The checksum of an object or part as headers."""
+    if checksum is None:
+        return []
+    return [
+        (b"x-amz-checksum-" + checksum.algorithm.encode(), checksum.value.encode()),
+        (b"x-amz-checksum-type", checksum.kind.encode()),
+    ]
+
+
+def checksum_nodes(checksum: Checksum | None) -> list[tuple[str, str]]:
+    """The checksum as (element, text) pairs of an XML answer."""
+    if checksum is None:
+        return []
+    return [("Checksum" + checksum.algorithm.upper(), checksum.value), ("ChecksumType", checksum.kind)]

@@ -1,32 +1,43 @@
 """One authenticated S3 request, taken apart: what every handler gets.
 
-Room: stratum/s3. May import: core, engine, s3.{http, routes}.
+Room: stratum/s3. May import: core, engine, s3.{http, payload, routes}.
 """
 
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from stratum.core.objects import Check
 from stratum.engine.engine import Engine
 from stratum.s3.http import Request, Response
+from stratum.s3.payload import Payload
+from stratum.s3.routes import Route
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Call:
-    """`query` holds decoded names and values; `headers` lower-case names; `principal` the access key that signed."""
+    """`headers` have lower-case names; `principal` is the access key that signed."""
 
     engine: Engine
     request: Request
-    bucket: str
-    key: bytes
-    query: Mapping[str, str]
     headers: Mapping[str, str]
     principal: str
-    body: AsyncIterator[bytes]  # decoded: no aws-chunked framing; verified to its end by `check`
-    algorithms: frozenset[str]  # digests that `check` wants to see
-    check: Check
-    size: int | None  # declared length of the decoded body, bytes
+    route: Route
+    payload: Payload  # the decoded body, and what vouches for it
+
+    @property
+    def bucket(self) -> str:
+        """Name of the bucket; empty at the service level."""
+        return self.route.bucket
+
+    @property
+    def key(self) -> bytes:
+        """The key; empty above the object level."""
+        return self.route.key
+
+    @property
+    def query(self) -> Mapping[str, str]:
+        """Decoded parameters of the query."""
+        return self.route.query
 
 
 Handler = Callable[[Call], Coroutine[Any, Any, Response]]

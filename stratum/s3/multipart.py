@@ -8,15 +8,22 @@ import re
 
 from stratum.core.objects import PartName, UploadSpec
 from stratum.core.records import Checksum, Part
-from stratum.s3.answers import iso_time, owner_node, prefix_nodes, quoted, shown, xml_answer
+from stratum.s3.access_control import refuse_grants
+from stratum.s3.answers import checksum_headers, checksum_nodes, owner_node, prefix_nodes, quoted, shown, xml_answer
 from stratum.s3.call import Call
 from stratum.s3.errors import S3Error
-from stratum.s3.headers import condition_of, copy_source_condition, object_headers, user_metadata
+from stratum.s3.headers import (
+    copy_source_condition,
+    iso_date,
+    object_headers,
+    parse_copy_range,
+    user_metadata,
+    write_condition,
+)
 from stratum.s3.http import Response
 from stratum.s3.listing import page_limit
-from stratum.s3.object_write import checksum_headers, checksum_nodes
+from stratum.s3.payload import read_whole
 from stratum.s3.routes import parse_copy_source
-from stratum.s3.service import read_body
 from stratum.s3.xml import Node, child_text, children, node, parse
 
 ALGORITHMS = ("CRC32", "CRC32C", "CRC64NVME", "SHA1", "SHA256")
@@ -31,6 +38,7 @@ TYPES = {  # algorithm -> (allowed types, the default first)
 
 async def create_upload(call: Call) -> Response:
     """POST /bucket/key?uploads."""
+    refuse_grants(call)
     algorithm, kind = _checksum_plan(call)
     spec = UploadSpec(
         headers=object_headers(call.headers),
@@ -78,16 +86,16 @@ def _part_number(call: Call) -> int:
 async def upload_part(call: Call) -> Response:
     """PUT /bucket/key?partNumber&uploadId."""
     number = _part_number(call)
-    if call.size is not None and call.size > call.engine.limits.part_bytes_max:
+    if call.payload.size is not None and call.payload.size > call.engine.limits.part_bytes_max:
         raise S3Error("EntityTooLarge", "Your proposed upload exceeds the maximum allowed size")
     part = await call.engine.uploads.part(
         call.bucket,
         call.key,
         call.query["uploadId"],
         number,
-        call.body,
-        algorithms=call.algorithms,
-        check=call.check,
+        call.payload.body,
+        algorithms=call.payload.algorithms,
+        check=call.payload.check,
     )
     headers = [pair for pair in checksum_headers(part.checksum) if pair[0] != b"x-amz-checksum-type"]
     return Response(200, [(b"etag", quoted(part.etag).encode()), *headers], b"")
@@ -104,26 +112,17 @@ async def upload_part_copy(call: Call) -> Response:
         number,
         bucket,
         key,
-        _copy_range(call.headers.get("x-amz-copy-source-range")),
+        parse_copy_range(call.headers.get("x-amz-copy-source-range")),
         copy_source_condition(call.headers),
     )
     return xml_answer(
-        node("CopyPartResult", node("LastModified", iso_time(part.modified)), node("ETag", quoted(part.etag)))
+        node("CopyPartResult", node("LastModified", iso_date(part.modified)), node("ETag", quoted(part.etag)))
     )
-
-
-def _copy_range(text: str | None) -> tuple[int, int] | None:
-    if text is None:
-        return None
-    found = re.fullmatch(r"bytes=([0-9]{1,18})-([0-9]{1,18})", text)
-    if found is None or int(found[1]) > int(found[2]):
-        raise S3Error("InvalidArgument", "The x-amz-copy-source-range value must be of the form bytes=first-last")
-    return int(found[1]), int(found[2]) + 1
 
 
 async def complete_upload(call: Call) -> Response:
     """POST /bucket/key?uploadId."""
-    document = parse(await read_body(call, call.engine.limits.xml_bytes), "CompleteMultipartUpload")
+    document = parse(await read_whole(call.payload, call.engine.limits.xml_bytes), "CompleteMultipartUpload")
     names = [_part_name(each) for each in children(document, "Part")]
     if not 1 <= len(names) <= call.engine.limits.parts:
         raise S3Error("MalformedXML")
@@ -132,7 +131,7 @@ async def complete_upload(call: Call) -> Response:
         call.key,
         call.query["uploadId"],
         names,
-        condition=condition_of(call.headers),
+        condition=write_condition(call.headers),
         checksum=_claimed(call),
         size=_object_size(call),
     )
@@ -219,7 +218,7 @@ def _part_node(number: int, part: Part) -> Node:
     return node(
         "Part",
         node("PartNumber", str(number)),
-        node("LastModified", iso_time(part.modified)),
+        node("LastModified", iso_date(part.modified)),
         node("ETag", quoted(part.etag)),
         node("Size", str(part.size)),
         *shown_checksum,
@@ -260,7 +259,7 @@ async def list_uploads(call: Call) -> Response:
                 node("Initiator", *_person(upload.owner)),
                 owner_node(upload.owner),
                 node("StorageClass", "STANDARD"),
-                node("Initiated", iso_time(upload.created)),
+                node("Initiated", iso_date(upload.created)),
             )
         )
     return xml_answer(node("ListMultipartUploadsResult", *parts, *prefix_nodes(page.common_prefixes, encode=encode)))

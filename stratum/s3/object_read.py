@@ -1,18 +1,21 @@
 """GET and HEAD of objects.
 
-Room: stratum/s3. May import: core, engine, s3.{call, errors, headers, http}.
+Room: stratum/s3. May import: core, engine, s3.{answers, call, errors, headers, http, xml}.
 """
 
 from stratum.core.conditions import check_read
 from stratum.core.errors import RangeNotSatisfiable
 from stratum.core.objects import ObjectView
-from stratum.s3.answers import quoted
+from stratum.s3.answers import checksum_nodes, quoted, xml_answer
 from stratum.s3.call import Call
 from stratum.s3.errors import S3Error
 from stratum.s3.headers import condition_of, http_date, parse_range, response_overrides
 from stratum.s3.http import Response
+from stratum.s3.xml import Node, node
 
 Header = tuple[bytes, bytes]
+
+ATTRIBUTES = frozenset(("ETag", "Checksum", "ObjectParts", "StorageClass", "ObjectSize"))
 
 
 async def get_object(call: Call) -> Response:
@@ -49,7 +52,7 @@ def _span(call: Call, view: ObjectView) -> tuple[int, int, int, list[Header]]:
     try:
         wanted = parse_range(call.headers.get("range"), view.size)
     except RangeNotSatisfiable as error:
-        raise S3Error("InvalidRange", str(error), ActualObjectSize=str(view.size)) from error
+        raise S3Error("InvalidRange", ActualObjectSize=str(view.size)) from error
     if wanted is None:
         return 200, 0, view.size, [(b"content-length", b"%d" % view.size)]
     return _partial(view, *wanted)
@@ -77,6 +80,28 @@ def _partial(view: ObjectView, start: int, stop: int) -> tuple[int, int, int, li
         (b"content-range", b"bytes %d-%d/%d" % (start, stop - 1, view.size)),
     ]
     return 206, start, stop, headers
+
+
+async def get_object_attributes(call: Call) -> Response:
+    """GET /bucket/key?attributes: what x-amz-object-attributes asks for."""
+    wanted = {each.strip() for each in call.headers.get("x-amz-object-attributes", "").split(",") if each.strip()}
+    if not wanted or wanted - ATTRIBUTES:
+        raise S3Error("InvalidArgument", "Invalid attribute name specified.")
+    view = await call.engine.objects.head(call.bucket, call.key)
+    inode = view.inode
+    shown: list[Node] = []
+    if "ETag" in wanted:
+        shown.append(node("ETag", view.etag))
+    if "Checksum" in wanted and inode.checksum is not None:
+        shown.append(node("Checksum", *(node(name, text) for name, text in checksum_nodes(inode.checksum))))
+    if "ObjectParts" in wanted and inode.parts:
+        shown.append(node("ObjectParts", node("TotalPartsCount", str(len(inode.parts)))))
+    if "StorageClass" in wanted:
+        shown.append(node("StorageClass", "STANDARD"))
+    if "ObjectSize" in wanted:
+        shown.append(node("ObjectSize", str(view.size)))
+    headers = [(b"last-modified", http_date(inode.mtime).encode())]
+    return xml_answer(node("GetObjectAttributesResponse", *shown), headers)
 
 
 def validators(view: ObjectView) -> list[Header]:

@@ -5,31 +5,39 @@ Room: stratum/s3. May import: core, engine, s3.{answers, call, errors, headers, 
 
 from stratum.core.errors import NoSuchKey
 from stratum.core.objects import CopySpec, ObjectView, PutSpec
-from stratum.core.records import Checksum
-from stratum.s3.answers import iso_time, quoted, xml_answer
+from stratum.s3.access_control import refuse_grants
+from stratum.s3.answers import checksum_headers, checksum_nodes, quoted, xml_answer
 from stratum.s3.call import Call
 from stratum.s3.errors import S3Error
-from stratum.s3.headers import condition_of, copy_source_condition, object_headers, user_metadata
+from stratum.s3.headers import (
+    copy_source_condition,
+    delete_condition,
+    iso_date,
+    object_headers,
+    user_metadata,
+    write_condition,
+)
 from stratum.s3.http import Response
+from stratum.s3.payload import read_whole
 from stratum.s3.routes import parse_copy_source
-from stratum.s3.service import read_body
 from stratum.s3.xml import child_text, children, node, parse
 
 
 async def put_object(call: Call) -> Response:
     """PUT /bucket/key. If-Match and If-None-Match are evaluated at commit."""
-    if call.size is not None and call.size > call.engine.limits.part_bytes_max:
+    refuse_grants(call)
+    if call.payload.size is not None and call.payload.size > call.engine.limits.part_bytes_max:
         raise S3Error("EntityTooLarge", "Your proposed upload exceeds the maximum allowed size")
     spec = PutSpec(
         headers=object_headers(call.headers),
         metadata=user_metadata(call.headers, call.engine.limits.metadata_bytes),
-        algorithms=call.algorithms,
-        check=call.check,
-        condition=condition_of(call.headers),
+        algorithms=call.payload.algorithms,
+        check=call.payload.check,
+        condition=write_condition(call.headers),
         owner=call.principal,
-        size=call.size,
+        size=call.payload.size,
     )
-    view = await call.engine.objects.put(call.bucket, call.key, call.body, spec)
+    view = await call.engine.objects.put(call.bucket, call.key, call.payload.body, spec)
     return Response(200, written(view), b"")
 
 
@@ -38,25 +46,9 @@ def written(view: ObjectView) -> list[tuple[bytes, bytes]]:
     return [(b"etag", quoted(view.etag).encode()), *checksum_headers(view.inode.checksum)]
 
 
-def checksum_headers(checksum: Checksum | None) -> list[tuple[bytes, bytes]]:
-    """The checksum of an object or part as headers."""
-    if checksum is None:
-        return []
-    return [
-        (b"x-amz-checksum-" + checksum.algorithm.encode(), checksum.value.encode()),
-        (b"x-amz-checksum-type", checksum.kind.encode()),
-    ]
-
-
-def checksum_nodes(checksum: Checksum | None) -> list[tuple[str, str]]:
-    """The checksum as (element, text) pairs of an XML answer."""
-    if checksum is None:
-        return []
-    return [("Checksum" + checksum.algorithm.upper(), checksum.value), ("ChecksumType", checksum.kind)]
-
-
 async def copy_object(call: Call) -> Response:
     """PUT /bucket/key with x-amz-copy-source. No byte moves."""
+    refuse_grants(call)
     bucket, key = parse_copy_source(call.headers["x-amz-copy-source"])
     replace = _directive(call, "x-amz-metadata-directive")
     if (bucket, key) == (call.bucket, call.key) and not replace:
@@ -69,7 +61,7 @@ async def copy_object(call: Call) -> Response:
         headers=object_headers(call.headers) if replace else None,
         metadata=user_metadata(call.headers, call.engine.limits.metadata_bytes) if replace else None,
         source_condition=copy_source_condition(call.headers),
-        condition=condition_of(call.headers),
+        condition=write_condition(call.headers),
         owner=call.principal,
     )
     view = await call.engine.objects.copy(bucket, key, call.bucket, call.key, spec)
@@ -77,7 +69,7 @@ async def copy_object(call: Call) -> Response:
     return xml_answer(
         node(
             "CopyObjectResult",
-            node("LastModified", iso_time(view.inode.mtime)),
+            node("LastModified", iso_date(view.inode.mtime)),
             node("ETag", quoted(view.etag)),
             *shown,
         )
@@ -93,7 +85,7 @@ def _directive(call: Call, name: str) -> bool:
 
 async def delete_object(call: Call) -> Response:
     """DELETE /bucket/key: 204 also if there was none."""
-    await call.engine.objects.delete(call.bucket, call.key, condition_of(call.headers))
+    await call.engine.objects.delete(call.bucket, call.key, delete_condition(call.headers))
     return Response(204, [], b"")
 
 
@@ -103,7 +95,7 @@ async def delete_objects(call: Call) -> Response:
     digest_given = "content-md5" in call.headers or any(name.startswith("x-amz-checksum-") for name in call.headers)
     if not digest_given and "x-amz-trailer" not in call.headers:
         raise S3Error("InvalidRequest", "Missing required header for this request: Content-MD5 OR x-amz-checksum-*")
-    document = parse(await read_body(call, limits.multi_delete_xml_bytes), "Delete")
+    document = parse(await read_whole(call.payload, limits.multi_delete_xml_bytes), "Delete")
     objects = children(document, "Object")
     if not 1 <= len(objects) <= limits.delete_keys:
         raise S3Error("MalformedXML")
@@ -125,5 +117,3 @@ async def _delete_one(call: Call, key: str | None, version: str | None) -> tuple
         code = error.code if isinstance(error, S3Error) else "NoSuchKey"
         return "Error", node("Error", node("Key", key), node("Code", code), node("Message", str(error)))
     return "Deleted", node("Deleted", node("Key", key))
-
-

@@ -3,12 +3,14 @@
 Room: stratum/s3. May import: core, engine, s3.{answers, call, errors, http, xml}.
 """
 
-from stratum.core.checksums import Digests
 from stratum.core.errors import BucketExists
-from stratum.s3.answers import iso_time, owner_node, xml_answer
+from stratum.s3.access_control import refuse_grants
+from stratum.s3.answers import owner_node, xml_answer
 from stratum.s3.call import Call
 from stratum.s3.errors import S3Error
+from stratum.s3.headers import iso_date
 from stratum.s3.http import Response
+from stratum.s3.payload import read_whole
 from stratum.s3.xml import child_text, node, parse
 
 DEFAULT_REGION = "us-east-1"  # where S3 answers a second creation by the owner with 200
@@ -20,13 +22,11 @@ async def list_buckets(call: Call) -> Response:
     limit = _limit(call.query.get("max-buckets"))
     prefix, after = call.query.get("prefix", ""), call.query.get("continuation-token", "")
     found = [
-        (name, bucket)
-        for name, bucket in await call.engine.buckets.list()
-        if name.startswith(prefix) and name > after
+        (name, bucket) for name, bucket in await call.engine.buckets.list() if name.startswith(prefix) and name > after
     ]
     page = found[:limit]
     shown = [
-        node("Bucket", node("Name", name), node("CreationDate", iso_time(bucket.created))) for name, bucket in page
+        node("Bucket", node("Name", name), node("CreationDate", iso_date(bucket.created))) for name, bucket in page
     ]
     parts = [owner_node(), node("Buckets", *shown)]
     if len(found) > limit:
@@ -46,6 +46,7 @@ def _limit(text: str | None) -> int:
 
 async def create_bucket(call: Call) -> Response:
     """PUT /bucket. The location constraint, if any, must be this server's region."""
+    refuse_grants(call)
     region = call.engine.settings.region
     wanted = await _location_constraint(call)
     if wanted and wanted != region:
@@ -63,25 +64,10 @@ async def create_bucket(call: Call) -> Response:
 
 
 async def _location_constraint(call: Call) -> str:
-    body = await read_body(call, call.engine.limits.xml_bytes)
+    body = await read_whole(call.payload, call.engine.limits.xml_bytes)
     if not body:
         return ""
     return child_text(parse(body, "CreateBucketConfiguration"), "LocationConstraint") or ""
-
-
-async def read_body(call: Call, size_max: int) -> bytes:
-    """Read a small body whole, verified. Raises S3Error MaxMessageLengthExceeded and what the check raises."""
-    digests = Digests(call.algorithms | {"md5"})
-    pieces: list[bytes] = []
-    size = 0
-    async for piece in call.body:
-        size += len(piece)
-        if size > size_max:
-            raise S3Error("MaxMessageLengthExceeded", f"over {size_max} bytes")
-        digests.update(piece)
-        pieces.append(piece)
-    call.check(digests.results(), size)
-    return b"".join(pieces)
 
 
 async def delete_bucket(call: Call) -> Response:
@@ -103,7 +89,23 @@ async def get_bucket_location(call: Call) -> Response:
     return xml_answer(node("LocationConstraint", "" if region == DEFAULT_REGION else region))
 
 
-async def get_bucket_versioning(call: Call) -> Response:
-    """GET /bucket?versioning: never enabled yet, which S3 shows as an empty element."""
-    await call.engine.buckets.get(call.bucket)
-    return xml_answer(node("VersioningConfiguration"))
+async def get_unset(call: Call) -> Response:
+    """GET of a configuration that nobody stored: its own "there is none", once the bucket or key exists."""
+    await _must_exist(call)
+    unset = call.route.unset
+    if unset is None or unset.code:
+        raise S3Error(unset.code if unset is not None else "NoSuchConfiguration")
+    return Response(200, [(b"content-type", b"application/xml")], unset.document)
+
+
+async def delete_unset(call: Call) -> Response:
+    """DELETE of a configuration that nobody stored."""
+    await _must_exist(call)
+    return Response(204)
+
+
+async def _must_exist(call: Call) -> None:
+    if call.key:
+        await call.engine.objects.head(call.bucket, call.key)
+    else:
+        await call.engine.buckets.get(call.bucket)

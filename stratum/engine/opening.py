@@ -1,0 +1,162 @@
+"""Find the store's disks and its index, whatever was lost, swapped or emptied since the last stop.
+
+Room: stratum/engine. May import: core, store.
+"""
+
+import logging
+import secrets
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from stratum.core.config import Settings
+from stratum.core.errors import ForeignDisk, StratumError
+from stratum.core.records import Disk as DiskRecord
+from stratum.core.records import Inode, Kind, Volume
+from stratum.core.schema import ROOT_INODE, VOLUME, inode_key, volume_key
+from stratum.core.txn import Txn, load, save, scan_records
+from stratum.store.disk import Disk, FolderDisk, make_folder
+from stratum.store.disks import Disks, DiskWatch
+from stratum.store.identity import Joined, OpenDisk, join, look
+from stratum.store.meta import Meta
+from stratum.store.store_file import StoreFile, read_store_file, write_store_file
+
+log = logging.getLogger(__name__)
+
+INDEX_FOLDER = "meta"
+ROOT_MODE = 0o040755
+
+
+@dataclass(slots=True)
+class OpenedStore:
+    """What the engine is put together from."""
+
+    store_id: bytes
+    data: Disk
+    disks: Disks
+    meta: Meta
+    records: dict[int, DiskRecord]
+    open_disk: OpenDisk
+    replaced: list[int]  # slots whose disk is a new, empty one: every shard must be rebuilt
+
+    def remember(self, slot: int, record: DiskRecord) -> None:
+        """Note in store.json which disk is in a slot now. Blocking."""
+        self.records[slot] = record
+        write_store_file(self.data, self.store_id, self.records)
+
+
+def open_store(settings: Settings, now_ns: Callable[[], int], open_disk: OpenDisk = FolderDisk) -> OpenedStore:
+    """Join the disks and open the index. Blocking. Raises ForeignDisk, CorruptJournal, DiskFailed."""
+    folder = Path(settings.data)
+    make_folder(folder)
+    data = FolderDisk(-1, folder)
+    paths = [Path(path) for path in settings.disks]
+    known = read_store_file(data) or _from_disks(paths, open_disk)
+    store_id = bytes.fromhex(known.store)
+    joined = join(paths, known.disks, store_id, created=now_ns(), open_disk=open_disk)
+    for path, reason in joined.problems:
+        log.error("%s is not used: %s", path, reason)
+    if not joined.disks:
+        raise ForeignDisk("none of the disks can be used: " + "; ".join(f"{p}: {why}" for p, why in joined.problems))
+    records = {**known.disks, **joined.records}
+    if records != known.disks:
+        write_store_file(data, store_id, records)
+    disks = Disks(joined.disks, settings.limits, absent=joined.absent)
+    meta = Meta.open(folder / INDEX_FOLDER, disks, settings.journal_copies, store_id, settings.limits)
+    if meta.recovery.kind in ("rolled-forward", "rebuilt"):
+        log.warning(
+            "the index was %s: %s (%d records)", meta.recovery.kind, meta.recovery.reason, meta.recovery.records
+        )
+    return OpenedStore(store_id, data, disks, meta, records, open_disk, _replaced(known, joined))
+
+
+def _from_disks(paths: Sequence[Path], open_disk: OpenDisk) -> StoreFile:
+    """Without store.json: the store that the disks say they belong to, or a new one."""
+    identities = [sight.identity for slot, path in enumerate(paths) if (sight := look(slot, path, open_disk)).identity]
+    votes = Counter(identity.store for identity in identities if identity is not None)
+    if not votes:
+        return StoreFile(format=1, store=secrets.token_hex(16), disks={})
+    store, _ = votes.most_common(1)[0]
+    found = {
+        identity.slot: DiskRecord(identity.disk, False, "")
+        for identity in identities
+        if identity is not None and identity.store == store
+    }
+    log.warning("store.json is missing; %d disks say that this is store %s", len(found), store)
+    return StoreFile(format=1, store=store, disks=found)
+
+
+def _replaced(known: StoreFile, joined: Joined) -> list[int]:
+    return [slot for slot in joined.new if known.disks]
+
+
+async def prepare_index(meta: Meta, now: int, owner: tuple[int, int]) -> None:
+    """Make the root directory of a new store; seal what a crash left open (it is never appended to again)."""
+    if meta.failed is not None:
+        return
+
+    def change(txn: Txn) -> None:
+        if txn.get(inode_key(ROOT_INODE)) is None:
+            root = Inode(
+                kind=Kind.DIRECTORY,
+                mode=ROOT_MODE,
+                uid=owner[0],
+                gid=owner[1],
+                nlink=2,
+                size=0,
+                atime=now,
+                mtime=now,
+                ctime=now,
+                btime=now,
+                parent=ROOT_INODE,
+                explicit=True,
+            )
+            save(txn, inode_key(ROOT_INODE), root)
+
+    await meta.write(change)
+    unsealed = meta.read(_unsealed)
+    if unsealed:
+        await meta.write(lambda txn: _seal(txn, unsealed))
+
+
+def _unsealed(txn: Txn) -> list[int]:
+    volumes = scan_records(txn, VOLUME, Volume)
+    return [int.from_bytes(rest, "big") for rest, volume in volumes if not volume.sealed]
+
+
+def _seal(txn: Txn, numbers: Sequence[int]) -> None:
+    for number in numbers:
+        volume = load(txn, volume_key(number), Volume)
+        if volume is not None:
+            save(txn, volume_key(number), msgspec.structs.replace(volume, sealed=True))
+
+
+async def close_store(store: OpenedStore) -> None:
+    """Make everything durable and let go."""
+    try:
+        await store.meta.close()
+    except StratumError as error:
+        log.error("the index could not be closed cleanly: %s", error)
+
+
+def disk_watch(
+    store: OpenedStore,
+    settings: Settings,
+    on_replaced: Callable[[int, DiskRecord], None],
+    on_returned: Callable[[int], None],
+    now_ns: Callable[[], int],
+) -> DiskWatch:
+    """The service that notices disks that go and come back."""
+    return DiskWatch(
+        store.disks,
+        store.store_id,
+        known=store.records,
+        paths=[Path(path) for path in settings.disks],
+        on_replaced=on_replaced,
+        on_returned=on_returned,
+        now_ns=now_ns,
+        open_disk=store.open_disk,
+    )

@@ -1,0 +1,119 @@
+"""The S3 door: a request in, an answer out, whatever happens.
+
+Room: stratum/s3. May import: core, engine, s3.*.
+
+The order is: name the operation, verify the signature, run the handler. The one place where errors become answers.
+"""
+
+import logging
+import secrets
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+
+from stratum.core.errors import StratumError
+from stratum.engine.engine import Engine
+from stratum.s3 import access_control, listing, multipart, object_read, object_write, service
+from stratum.s3.call import Call, Handler
+from stratum.s3.errors import S3Error, error_response
+from stratum.s3.http import Request, Response
+from stratum.s3.payload import open_payload
+from stratum.s3.routes import Op, Route, parse_query, route
+from stratum.s3.sigv4 import Verified, Verifier
+
+log = logging.getLogger(__name__)
+
+HANDLERS: Mapping[Op, Handler] = {
+    Op.LIST_BUCKETS: service.list_buckets,
+    Op.CREATE_BUCKET: service.create_bucket,
+    Op.DELETE_BUCKET: service.delete_bucket,
+    Op.HEAD_BUCKET: service.head_bucket,
+    Op.GET_BUCKET_LOCATION: service.get_bucket_location,
+    Op.LIST_OBJECTS: listing.list_objects_v1,
+    Op.LIST_OBJECTS_V2: listing.list_objects_v2,
+    Op.LIST_OBJECT_VERSIONS: listing.list_object_versions,
+    Op.LIST_UPLOADS: multipart.list_uploads,
+    Op.DELETE_OBJECTS: object_write.delete_objects,
+    Op.GET_BUCKET_ACL: access_control.get_bucket_acl,
+    Op.PUT_BUCKET_ACL: access_control.put_bucket_acl,
+    Op.GET_OBJECT: object_read.get_object,
+    Op.HEAD_OBJECT: object_read.head_object,
+    Op.PUT_OBJECT: object_write.put_object,
+    Op.COPY_OBJECT: object_write.copy_object,
+    Op.DELETE_OBJECT: object_write.delete_object,
+    Op.GET_OBJECT_ATTRIBUTES: object_read.get_object_attributes,
+    Op.GET_OBJECT_ACL: access_control.get_object_acl,
+    Op.PUT_OBJECT_ACL: access_control.put_object_acl,
+    Op.CREATE_UPLOAD: multipart.create_upload,
+    Op.UPLOAD_PART: multipart.upload_part,
+    Op.UPLOAD_PART_COPY: multipart.upload_part_copy,
+    Op.COMPLETE_UPLOAD: multipart.complete_upload,
+    Op.ABORT_UPLOAD: multipart.abort_upload,
+    Op.LIST_PARTS: multipart.list_parts,
+    Op.GET_UNSET: service.get_unset,
+    Op.DELETE_UNSET: service.delete_unset,
+}
+
+CHECKSUM = b"x-amz-checksum-"
+NO_DEFAULT_CHECKSUM = {Op.COMPLETE_UPLOAD, Op.DELETE_OBJECTS, Op.CREATE_BUCKET}
+
+
+class S3Door:
+    """Answers S3 requests for one engine."""
+
+    def __init__(self, engine: Engine, *, now_s: Callable[[], int]) -> None:
+        """`now_s`: wall clock, whole seconds since the epoch; signatures are judged by it."""
+        self._engine = engine
+        self._now_s = now_s
+        self._verifier = Verifier(region=engine.settings.region, secret_of=engine.credentials.secret_of)
+        self._host_id = secrets.token_hex(8)
+        self._under_way = 0
+
+    async def handle(self, request: Request) -> Response:
+        """Return the answer; never raises but for cancellation."""
+        self._under_way += 1
+        try:
+            response = await self._answer(request)
+        except StratumError as error:
+            if not isinstance(error, S3Error):
+                log.info("%s %s: %s", request.method, type(error).__name__, error)
+            response = self._refusal(error, request)
+        except Exception:
+            log.exception("%s failed; this is a bug", request.method)
+            response = self._refusal(S3Error("InternalError"), request)
+        finally:
+            self._under_way -= 1
+        named = [(b"x-amz-request-id", request.request_id.encode()), (b"x-amz-id-2", self._host_id.encode())]
+        return replace(response, headers=[*response.headers, *named])
+
+    def _refusal(self, error: StratumError, request: Request) -> Response:
+        return error_response(
+            error,
+            resource=request.raw_path.decode("latin-1"),
+            request_id=request.request_id,
+            host_id=self._host_id,
+            head=request.method == "HEAD",
+        )
+
+    async def _answer(self, request: Request) -> Response:
+        if self._under_way > self._engine.limits.requests:
+            raise S3Error("SlowDown")
+        verified = self._verifier.verify(request, now_s=self._now_s())
+        request = replace(request, headers=[*request.headers, *verified.moved_headers])
+        copying = request.header("x-amz-copy-source") is not None
+        found = route(request.method, request.raw_path, parse_query(request.raw_query), copying=copying)
+        return await HANDLERS[found.op](self._call(request, found, verified))
+
+    def _call(self, request: Request, found: Route, verified: Verified) -> Call:
+        vouched = request
+        if found.op is Op.COMPLETE_UPLOAD:  # its checksum headers speak of the object, not of this body
+            kept = [pair for pair in request.headers if not pair[0].startswith(CHECKSUM)]
+            vouched = replace(request, headers=kept)
+        default = "" if found.op in NO_DEFAULT_CHECKSUM else "crc64nvme"
+        return Call(
+            engine=self._engine,
+            request=request,
+            headers=request.header_map(),
+            principal=verified.access_key,
+            route=found,
+            payload=open_payload(vouched, verified, default_algorithm=default),
+        )
