@@ -1,0 +1,241 @@
+"""Volumes: where every byte rests. One door to writing, reading, recording and looking after them.
+
+Room: stratum/store. May import: core.*, store.*.
+
+Invariants
+    U1  A volume is known here (`placed`) from its first byte until the index says that it is sealed: whoever asks
+        in between gets what is true now.
+    U2  `record` saves only what is durable, and never less than was saved before.
+    U3  Nothing here deletes but `remove` and `remove_from`, which are the reaper's.
+"""
+
+from collections import Counter
+from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+
+import trio
+
+from stratum.core.config import Settings
+from stratum.core.errors import ReadOnly, StoreFull, TooFewDisks, TooFewShards
+from stratum.core.placement import choose_code, choose_slots
+from stratum.core.records import Extent, Repair, Volume
+from stratum.core.schema import repair_key, volume_key
+from stratum.core.txn import Txn, load, save
+from stratum.store.disks import Disks
+from stratum.store.hop import Hop
+from stratum.store.open_volume import OpenVolume
+from stratum.store.packs import Packs
+from stratum.store.shards import OpenShards
+from stratum.store.volume_reader import Located, VolumeReader
+from stratum.store.volume_repair import VolumeRepair
+from stratum.store.volume_writer import VolumeWriter
+
+
+class Volumes:
+    """All volumes of the store."""
+
+    def __init__(
+        self,
+        disks: Disks,
+        settings: Settings,
+        store_id: bytes,
+        take_volume_id: Callable[[], int],
+        find: Callable[[int], Volume | None],
+        sequence: Callable[[], int],
+        on_damage: Callable[[int, int, str], None],
+        now_ns: Callable[[], int],
+    ) -> None:
+        """`find`: the recorded volume; `on_damage(volume, shard, reason)`: called for bad or missing shards;
+        `sequence`: of the index, for shard headers; `now_ns`: wall clock."""
+        limits = settings.limits
+        self._disks = disks
+        self._settings = settings
+        self._store_id = store_id
+        self._take_volume_id = take_volume_id
+        self._find = find
+        self._sequence = sequence
+        self._on_damage = on_damage
+        self._now_ns = now_ns
+        self._placed: dict[int, OpenVolume] = {}
+        self._abandoned: set[int] = set()
+        self._pins: Counter[int] = Counter()
+        self._nursery: trio.Nursery | None = None
+        self._closed = False
+        self._hop = Hop(disks, limits)
+        self._shards = OpenShards(store_id, limits.open_shards)
+        self._reader = VolumeReader(disks, limits, self._hop, self._shards, self._locate, self._note_damage)
+        self._packs = Packs(limits, self.begin, self.abandon)
+        self._repair = VolumeRepair(disks, self._hop, store_id)
+
+    # --- writing ------------------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Let full volumes be sealed while the next one is filled; run until cancelled. Optional."""
+        async with trio.open_nursery() as nursery:
+            self._nursery = nursery
+            try:
+                await trio.sleep_forever()
+            finally:
+                self._nursery = None
+
+    async def append(self, pieces: Sequence[bytes]) -> list[list[Extent]]:
+        """Put pieces (1 to pack_bytes each) into a pack; return each one's extents once they are durable.
+
+        Raises InvalidArgument, TooFewDisks, StoreFull, ReadOnly.
+        """
+        return await self._packs.append(pieces)
+
+    def writer(self) -> VolumeWriter:
+        """Begin a stream into volumes of its own."""
+        return VolumeWriter(self, self._settings.limits, self._settings.k)
+
+    async def close(self) -> None:
+        """Seal the pack and let go of all files; nothing is written after this."""
+        self._closed = True
+        await self._packs.close()
+        self._shards.close()
+
+    def begin(self, avoid: Collection[int]) -> OpenVolume:
+        """Make a volume on disks in service, not those in the slots `avoid`, which have no room.
+
+        Raises TooFewDisks, StoreFull, ReadOnly.
+        """
+        if self._closed:
+            raise ReadOnly("the store is closing")
+        serving = self._disks.in_service()
+        usable = [slot for slot in serving if slot not in avoid]
+        try:
+            k, m = choose_code(self._settings.k, self._settings.parity, len(usable))
+        except TooFewDisks as error:
+            if len(usable) == len(serving):
+                raise
+            raise StoreFull(f"no room on {len(serving) - len(usable)} of {len(serving)} disks") from error
+        number = self._take_volume_id()
+        header = self._store_id, self._sequence()
+        slots = choose_slots(number, usable, m)
+        volume = OpenVolume(number, (k, m), slots, header, self._disks, self._hop, self._settings.limits)
+        self._placed[number] = volume
+        return volume
+
+    def abandon(self, volume: OpenVolume) -> None:
+        """Nobody will ever refer to the volume: its files are the reaper's."""
+        volume.seal()
+        if self._placed.pop(volume.number, None) is not None:
+            self._abandoned.add(volume.number)
+
+    def behind(self, job: Callable[[], Awaitable[object]]) -> bool:
+        """Start `job` in the service's nursery; False if the service does not run."""
+        if self._nursery is None:
+            return False
+        self._nursery.start_soon(job)
+        return True
+
+    # --- the index ----------------------------------------------------------------------------------------
+
+    def record(self, txn: Txn, extents: Iterable[Extent]) -> None:
+        """Inside a change: make the volumes of `extents` known, and queue their lost shards for repair (U2).
+
+        Raises TooFewShards if a volume is neither here nor recorded (any more).
+        """
+        for number in dict.fromkeys(extent.volume for extent in extents):
+            placed = self._placed.get(number)
+            saved = load(txn, volume_key(number), Volume)
+            if placed is not None:
+                now = placed.record()
+                if saved is None or saved.shard_bytes < now.shard_bytes or saved.sealed < now.sealed:
+                    save(txn, volume_key(number), now)
+                self._queue_repairs(txn, placed)
+            elif saved is None:
+                raise TooFewShards(f"volume {number:016x} is gone")
+
+    def _queue_repairs(self, txn: Txn, volume: OpenVolume) -> None:
+        for shard, reason in volume.lost.items():
+            key = repair_key(volume.number, shard)
+            if txn.get(key) is None:
+                save(txn, key, Repair(since=self._now_ns(), reason=reason))
+
+    def placed(self, number: int) -> Volume | None:
+        """Return a volume that the index does not know, or not as sealed, yet (U1)."""
+        volume = self._placed.get(number)
+        return None if volume is None else volume.record()
+
+    def sealed_now(self) -> list[tuple[int, Volume]]:
+        """Return the recorded volumes whose seal must be saved; those for which that is done are let go."""
+        waiting: list[tuple[int, Volume]] = []
+        for number, volume in list(self._placed.items()):
+            if not volume.sealed:
+                continue
+            saved = self._find(number)
+            if saved is None:
+                continue  # whoever wrote it has yet to record it, and saves the seal with that
+            if not saved.sealed or saved.shard_bytes < volume.durable:
+                waiting.append((number, volume.record()))
+                continue
+            del self._placed[number]
+            for shard, reason in volume.lost.items():
+                self._on_damage(number, shard, reason)
+        return waiting
+
+    def is_abandoned(self, number: int) -> bool:
+        """Will nobody ever refer to this volume, begun since the start and given up?"""
+        return number in self._abandoned
+
+    # --- reading ------------------------------------------------------------------------------------------
+
+    async def read(self, extent: Extent, start: int, stop: int) -> bytes:
+        """Return bytes [start, stop) of the extent, verified, rebuilt if need be. Raises TooFewShards, Busy."""
+        return await self._reader.read(extent, start, stop)
+
+    @contextmanager
+    def pinned(self, numbers: Collection[int]) -> Iterator[None]:
+        """Keep volumes from being reaped meanwhile."""
+        held = set(numbers)
+        self._pins.update(held)
+        try:
+            yield
+        finally:
+            self._pins.subtract(held)
+            for number in held:
+                if not self._pins[number]:
+                    del self._pins[number]
+
+    def is_pinned(self, number: int) -> bool:
+        """Does anyone read the volume?"""
+        return number in self._pins
+
+    def _locate(self, number: int) -> Located | None:
+        placed = self._placed.get(number)
+        if placed is not None:
+            return placed.record(), placed.lost
+        volume = self._find(number)
+        return None if volume is None else (volume, ())
+
+    def _note_damage(self, number: int, shard: int, reason: str) -> None:
+        self._on_damage(number, shard, reason)
+
+    # --- looking after them -------------------------------------------------------------------------------
+
+    async def verify(self, number: int, volume: Volume) -> dict[int, str]:
+        """Check every committed frame of every shard on a disk in service; return {bad shard: reason}."""
+        return await self._repair.verify(number, volume)
+
+    async def rebuild(self, number: int, volume: Volume, shard: int, slot: int) -> None:
+        """Put a good shard on the disk in `slot`, unless one is there. Raises TooFewShards, DiskFailed, StoreFull."""
+        if await self._repair.rebuild(number, volume, shard, slot):
+            self._shards.forget(number)
+        self._reader.forget(number, shard)
+
+    async def remove(self, number: int, volume: Volume) -> None:
+        """Delete a volume's files on the disks in service (the reaper's). Raises DiskFailed."""
+        for slot in volume.slots:
+            if slot in self._disks.in_service():
+                await self.remove_from(slot, number)
+
+    async def remove_from(self, slot: int, number: int) -> None:
+        """Delete a volume's files on one disk (the reaper's). Raises DiskFailed."""
+        self._shards.forget(number)
+        await self._repair.remove_from(slot, number)
+
+    async def shards_on(self, slot: int) -> list[int]:
+        """Return the ids of volumes that have a shard on a disk. Raises DiskFailed."""
+        return await self._repair.shards_on(slot)
