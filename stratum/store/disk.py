@@ -13,7 +13,9 @@ Invariants
         dropped the bytes and would report success). Nor does an fsync succeed for a file that lost its name.
     D3  A descriptor is closed only when the last call on it has returned, so that a call abandoned in a
         thread never reaches another file that got the same number. (CPython closes with the last reference.)
-    D4  Every call stands between two failpoints; an OSError becomes a StratumError in one place, `failure`.
+    D4  A file is made only in a folder whose own name this process has seen synced, all the way up: a folder that
+        is merely there may have been made a moment before a crash.
+    D5  Every call stands between two failpoints; an OSError becomes a StratumError in one place, `failure`.
 """
 
 import errno
@@ -303,6 +305,7 @@ class FolderDisk:
     def __init__(self, slot: int, root: Path) -> None:
         self.slot = slot
         self.name = str(root)
+        self._durable_folders = {""}  # D4
         try:
             self._root = _opened(root)
         except OSError as error:
@@ -330,9 +333,11 @@ class FolderDisk:
         """See Disk."""
         try:
             failpoints.before(purpose, "create")
+            if path.rpartition("/")[0] not in self._durable_folders:
+                self._make_folders_above(path, purpose)
             try:
                 fd = os.open(path, _CREATE, FILE_MODE, dir_fd=self._root.fd)
-            except FileNotFoundError:
+            except FileNotFoundError:  # the folder has been removed behind our back
                 self._make_folders_above(path, purpose)
                 fd = os.open(path, _CREATE, FILE_MODE, dir_fd=self._root.fd)
             handle = _Handle(fd)
@@ -441,9 +446,10 @@ class FolderDisk:
                 failpoints.before(purpose, "mkdir")
                 os.mkdir(folder, FOLDER_MODE, dir_fd=self._root.fd)
             except FileExistsError:
-                pass  # perhaps made by another thread a moment ago, so its name is synced here as well
+                pass  # perhaps made a moment ago, so its name is synced here as well
             failpoints.after(purpose, "mkdir")
             self.fsync_directory(above, purpose=purpose)
+            self._durable_folders.add(folder)
             above = folder
 
     def _refuse_if_removed(self) -> None:

@@ -236,6 +236,7 @@ class FakeDisk:
         self._changes: list[Change] = []
         self._changed = 0
         self._used = 0
+        self._durable_folders = {""}
         self._faults: list[Fault] = []
         self._folder_number = id(self)
 
@@ -247,7 +248,7 @@ class FakeDisk:
 
     def create(self, path: str, *, purpose: str) -> FakeFile:
         with self.call(purpose, "create", path):
-            if _above(path) not in self._seen:
+            if _above(path) not in self._durable_folders or _above(path) not in self._seen:
                 self._make_folders_above(path, purpose)
             self._folder(_above(path))
             if path in self._seen:
@@ -413,6 +414,7 @@ class FakeDisk:
                     self._change({folder: FOLDER})
                 self._folder(folder)
             self.fsync_directory(above, purpose=purpose)
+            self._durable_folders.add(folder)
             above = folder
 
     def _drop(self, node: Node) -> None:
@@ -453,6 +455,7 @@ class FakeDisk:
 
     def _begin_life(self, names: Names) -> None:
         self.life += 1
+        self._durable_folders = {""}
         self._seen, self._synced, self._synced_by, self._changes = dict(names), names, {}, []
         self._used = sum(len(node.seen) for node in names.values() if isinstance(node, Node))
 

@@ -174,6 +174,22 @@ def test_a_folder_is_not_a_file(disk: Disk) -> None:
         disk.create("d/f/g", purpose=P)
 
 
+def test_a_folder_that_was_there_before_is_synced_once_before_it_gets_a_file(tmp_path: Path, points: list[str]) -> None:
+    (tmp_path / "a").mkdir()
+    disk = FolderDisk(0, tmp_path)
+    for expected in (1, 0):
+        points.clear()
+        disk.create(f"a/{expected}", purpose=P)
+        assert points.count("after shard.fsync_directory") == expected
+
+
+def test_a_folder_removed_behind_our_back_is_made_again(disk: Disk, tmp_path: Path) -> None:
+    disk.create("a/f", purpose=P)
+    disk.remove("a") if isinstance(disk, FakeDisk) else shutil.rmtree(tmp_path / "a")
+    disk.create("a/g", purpose=P)
+    assert disk.list("a", purpose=P) == ["g"]
+
+
 # --- durability and errors ------------------------------------------------------------------------------------
 
 

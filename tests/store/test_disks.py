@@ -6,7 +6,7 @@ Room: tests. May import: stratum.core, stratum.store, tests.fakes.
 import errno
 import shutil
 import threading
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
@@ -139,6 +139,35 @@ async def test_a_disk_that_is_only_busy_stays_in_service() -> None:
             nursery.start_soon(call)
     assert set(results) == {"done", "busy"}
     assert disks.in_service() == [0, 1, 2]
+
+
+async def test_the_time_out_of_a_call_begins_when_it_gets_its_thread(mock_clock: trio.testing.MockClock) -> None:
+    disks, _ = make(disk_timeout=10.0, disk_threads=6)
+    first, second, inside = threading.Event(), threading.Event(), threading.Event()
+
+    def last(_: Disk) -> bool:
+        inside.set()
+        return second.wait(5)
+
+    done: list[bool] = []
+    async with trio.open_nursery() as nursery:
+        for _ in range(2):
+            nursery.start_soon(disks.run, 1, lambda disk: first.wait(5))
+        await trio.testing.wait_all_tasks_blocked()
+        nursery.start_soon(lambda: _collect(done, disks.run(1, last)))
+        await trio.testing.wait_all_tasks_blocked()
+        mock_clock.jump(9.0)
+        first.set()
+        await trio.to_thread.run_sync(inside.wait, 5)
+        mock_clock.jump(9.0)
+        await trio.testing.wait_all_tasks_blocked()
+        second.set()
+    assert done == [True]
+    assert disks.in_service() == [0, 1, 2]
+
+
+async def _collect(into: list[bool], awaitable: Awaitable[bool]) -> None:
+    into.append(await awaitable)
 
 
 async def test_a_failure_counts_although_nobody_waits_for_the_call_any_more() -> None:
