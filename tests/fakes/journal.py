@@ -40,12 +40,18 @@ class FakePending:
 
 
 class FakeJournal:
-    """See `store.journal.Journal`. Tests hold it back with `gate.clear()` and break it with `failure`."""
+    """See `store.journal.Journal`.
+
+    Tests hold appends back with `gate.clear()`, a snapshot with `snapshot_gate.clear()`, and break it by `failure`.
+    """
 
     def __init__(self, medium: Medium) -> None:
         self.medium = medium
         self.gate = threading.Event()
         self.gate.set()
+        self.snapshot_gate = threading.Event()
+        self.snapshot_gate.set()
+        self.snapshots_begun = 0
         self.failure: str | None = None
         self.next_seq = 0
         self.closed = False
@@ -68,7 +74,12 @@ class FakeJournal:
     def write_snapshot(self, seq: int, rows: Iterable[tuple[bytes, bytes]]) -> None:
         if self.failure is not None:
             raise TooFewDisks(self.failure)
-        self.medium.snapshots[seq] = list(rows)
+        found = []
+        self.snapshots_begun += 1
+        for row in rows:
+            found.append(row)
+            self.snapshot_gate.wait()
+        self.medium.snapshots[seq] = found
         for at in [at for at in list(self.medium.records) if at <= seq]:
             del self.medium.records[at]
 

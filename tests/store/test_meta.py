@@ -115,6 +115,17 @@ async def test_a_durable_read_waits_for_what_it_saw_and_for_nothing_else(tmp_pat
     assert sorted(answers) == [("before", []), ("gone", []), ("new", b"v"), ("old", b"v")]
 
 
+async def test_what_the_writer_is_at_is_still_not_durable(tmp_path):
+    async with opened(tmp_path) as (meta, journal), trio.open_nursery() as nursery:
+        journal.gate.clear()
+        nursery.start_soon(meta.write, put(b"a"))
+        with trio.fail_after(5):
+            while meta._index.sequence() == 0:  # committed to the index, but not in the journal
+                await trio.lowlevel.checkpoint()
+        assert (meta.read(rows_of), meta.seen, meta.sequence) == ({b"a": b"v"}, 1, 0)
+        journal.gate.set()
+
+
 @pytest.mark.parametrize("verb", ["read_durable", "write"])
 async def test_an_error_too_waits_for_what_it_was_decided_on(tmp_path, verb):
     def fails(txn):
@@ -154,6 +165,14 @@ async def test_what_nobody_waits_for_becomes_durable_by_itself(tmp_path):
             while meta.sequence < ticket:
                 await trio.lowlevel.checkpoint()
         assert sorted(journal.medium.records) == [1, 2, 3]
+
+
+async def test_a_batch_of_many_changes_does_not_wait_to_be_due(tmp_path):
+    async with opened(tmp_path, publish_delay=1000, batch_changes=3) as (meta, _):
+        for number in range(3):
+            _, ticket = meta.apply(put(b"a%d" % number))
+        while meta.sequence < ticket:
+            await trio.lowlevel.checkpoint()
 
 
 async def test_room_waits_while_too_much_is_pending(tmp_path):
@@ -251,6 +270,32 @@ async def test_a_long_journal_is_cut_short_by_a_snapshot(tmp_path):
     assert at == 20  # the one of the clean close
 
 
+async def test_a_snapshot_under_way_gives_up_when_the_store_stops(tmp_path):
+    medium = Medium()
+    async with opened(tmp_path, medium, run=False, journal_segment_bytes=1) as (meta, journal):
+        journal.snapshot_gate.clear()
+        async with trio.open_nursery() as nursery:
+            await nursery.start(meta.run)
+            await meta.write(lambda txn: [save(txn, b"k%d" % number, b"v") for number in range(9)])
+            while not journal.snapshots_begun:
+                await trio.lowlevel.checkpoint()
+            nursery.cancel_scope.cancel()
+            with trio.CancelScope(shield=True):
+                await turn()
+                journal.snapshot_gate.set()
+        assert medium.snapshots == {}
+    assert len(medium.snapshots[1]) == 9
+
+
+async def test_when_the_journal_was_lost_a_snapshot_is_taken_at_once(tmp_path):
+    async with opened(tmp_path) as (meta, _):
+        await meta.write(put(b"a"))
+    medium = Medium()
+    async with opened(tmp_path, medium) as (meta, _):
+        assert meta.recovery.kind == "rolled-forward"
+        assert dict(medium.snapshots[1]) == {b"a": encode(b"a", b"v")}
+
+
 async def test_a_damaged_row_is_never_copied_into_a_snapshot(tmp_path):
     medium = Medium()
     async with opened(tmp_path, medium) as (meta, _):
@@ -262,9 +307,10 @@ async def test_a_damaged_row_is_never_copied_into_a_snapshot(tmp_path):
         assert meta.read(rows_of) == {b"a": b"v"}
 
 
-async def test_after_close_nothing_is_written(tmp_path):
+async def test_after_close_nothing_is_written_and_no_mark_of_use_is_left(tmp_path):
     async with opened(tmp_path) as (meta, _):
-        pass
+        assert (tmp_path / "index.open").exists()
+    assert not (tmp_path / "index.open").exists()
     with pytest.raises(ReadOnly):
         meta.apply(put(b"a"))
 

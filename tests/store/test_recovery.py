@@ -14,6 +14,7 @@ from stratum.core.errors import CorruptJournal, DiskFailed, ForeignDisk
 from stratum.core.records import encode
 from stratum.store import failpoints, recovery
 from stratum.store.index import Index, IndexDamaged
+from stratum.store.longkeys import COUNTER_KEY
 from stratum.store.recovery import closed_cleanly, decide, open_index
 from tests.fakes.journal import FakeReadBack, Medium
 
@@ -226,6 +227,25 @@ def test_the_index_of_another_store_is_refused(store):
     folder, medium, _ = store
     with pytest.raises(ForeignDisk):
         come_up(folder, medium, b"another store id")
+
+
+def test_a_damaged_counter_of_long_keys_is_found(store):
+    folder, medium, rows = store
+    index = Index(folder / "index", map_bytes=MAP)
+    index.commit(COMMITS, [(COUNTER_KEY, encode(b"another key", 16))])
+    index.close()
+    how, found, _ = come_up(folder, medium)
+    assert (how.kind, found) == ("rebuilt", rows)
+
+
+def test_a_large_index_is_checked_only_after_an_unclean_stop(store, monkeypatch):
+    folder, medium, _ = store
+    monkeypatch.setattr(recovery, "ALWAYS_CHECKED", 0)
+    monkeypatch.setattr(recovery, "find_damage", lambda folder: "checked")
+    assert come_up(folder, medium)[0].kind == "clean"  # and leaves the mark of an open index
+    assert come_up(folder, medium)[0].reason == "checked"
+    closed_cleanly(folder)
+    assert come_up(folder, medium)[0].kind == "clean"
 
 
 def test_what_a_killed_rebuild_left_is_not_used(store):
