@@ -78,6 +78,11 @@ class DiskFile(Protocol):
         """Return `size` bytes from `offset` on, fewer only at the end of the file. Raises DiskFailed."""
         ...
 
+    def read_now(self, offset: int, size: int, *, purpose: str) -> bytes | None:
+        """As `read` if all the bytes are in memory, else None: never waits for the disk, so the event loop may
+        call it. None, too, where the file system cannot tell."""
+        ...
+
     def fsync(self, *, purpose: str) -> None:
         """Make all appended bytes durable (not the file's name: see `Disk.fsync_directory`).
 
@@ -242,6 +247,18 @@ class FolderFile:
         except OSError as error:
             raise failure(self._disk, error, f"{purpose}.read {self._path}") from error
         return found
+
+    def read_now(self, offset: int, size: int, *, purpose: str) -> bytes | None:
+        """See DiskFile."""
+        handle = self._open_handle()
+        found = bytearray(size)
+        try:
+            failpoints.before(purpose, "read_now")
+            have = os.preadv(handle.fd, [found], offset, os.RWF_NOWAIT)
+            failpoints.after(purpose, "read_now")
+        except OSError:  # not in memory, or not supported; a bad disk shows in the `read` that follows
+            return None
+        return bytes(found) if have == size else None
 
     def fsync(self, *, purpose: str) -> None:
         """See DiskFile."""

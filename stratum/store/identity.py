@@ -223,7 +223,7 @@ class Joined:
     records: dict[int, DiskRecord] = field(default_factory=dict)  # of those disks; save the ones that changed
     new: list[int] = field(default_factory=list)  # slots whose disk is a new one: every shard must be rebuilt
     problems: list[tuple[Path, str]] = field(default_factory=list)
-    absent: dict[int, Absent] = field(default_factory=dict)  # known slots without a disk
+    absent: dict[int, Absent] = field(default_factory=dict)  # slots without a disk
 
 
 def join(
@@ -245,7 +245,12 @@ def join(
         if not known:
             _make_if_missing(path)
         sights[place] = look(place, path, open_disk)
-    return settle(assign(sights, known, store_id), known, store_id, created)
+    joined = settle(assign(sights, known, store_id), known, store_id, created)
+    reasons = dict(joined.problems)
+    for place, path in enumerate(paths):
+        if path in reasons and place not in joined.disks and place not in joined.absent:
+            joined.absent[place] = Absent(str(path), reasons[path])  # a slot that never had a disk
+    return joined
 
 
 def settle(found: Assignment, known: Mapping[int, DiskRecord], store_id: bytes, created: int) -> Joined:

@@ -147,6 +147,15 @@ class FakeFile:
         with self._disk.call(purpose, "read", self._path, self):
             return bytes(memoryview(self._node.seen)[offset : offset + size])
 
+    def read_now(self, offset: int, size: int, *, purpose: str) -> bytes | None:
+        try:
+            with self._disk.call(purpose, "read_now", self._path, self):
+                if not self._disk.cached or offset + size > len(self._node.seen):
+                    return None
+                return bytes(memoryview(self._node.seen)[offset : offset + size])
+        except StratumError:
+            return None
+
     def fsync(self, *, purpose: str) -> None:
         try:
             with self._disk.call(purpose, "fsync", self._path, self) as fault:
@@ -229,6 +238,7 @@ class FakeDisk:
         self.lock = threading.RLock()
         self.life = 0  # counts power cuts and wipes: files opened in an earlier life are dead
         self.open_files = 0
+        self.cached = True  # whether read_now finds the bytes in memory
         self.calls: dict[tuple[str, str], int] = {}  # (purpose, op) -> calls begun
         self._seen: Names = {"": FOLDER}
         self._synced: Names = {"": FOLDER}

@@ -157,6 +157,15 @@ def test_a_folder_with_files_but_no_identity_is_refused(paths: list[Path], first
     assert "holds files" in again.absent[1].reason
 
 
+def test_a_slot_that_never_had_a_disk_is_absent_with_its_reason(paths: list[Path]) -> None:
+    paths[1].mkdir(parents=True)
+    (paths[1] / "somebody's file").touch()
+    joined = join(paths, {}, STORE)
+    assert sorted(joined.disks) == [0, 2, 3]
+    assert joined.absent[1].path == str(paths[1])
+    assert "holds files" in joined.absent[1].reason
+
+
 def test_a_missing_folder_of_a_known_disk_is_not_made(paths: list[Path], first: Joined) -> None:
     shutil.rmtree(paths[2])
     again = join(paths, first.records, STORE)
