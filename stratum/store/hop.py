@@ -55,7 +55,7 @@ class Hop:
         self.blame(error)
         raise error
 
-    def blame(self, error: Exception) -> None:
+    def blame(self, error: BaseException) -> None:
         """If a disk was at fault, take that very disk out of service."""
         if isinstance(error, CallFailed):
             self._disks.fail(error.disk.slot, str(error), disk=error.disk)

@@ -67,7 +67,8 @@ class VolumeRepair:
         await self._disks.run(slot, partial(_unlink_all, number=number, prefix=f"{number:016x}.{shard}.tmp-"))
         try:
             await self._write_again(number, volume, shard, disk, temporary)
-        except BaseException:
+        except BaseException as error:
+            self._hop.blame(error)
             await self._drop(slot, temporary)
             raise
         return True

@@ -6,9 +6,11 @@ Room: tests. May import: stratum.core, stratum.store, tests.fakes.
 import random
 from pathlib import PurePath
 
+from hypothesis import strategies as st
+
 from stratum.core.config import Limits, Settings
 from stratum.core.records import Repair, Volume
-from stratum.core.schema import REPAIR, VOLUME, volume_key
+from stratum.core.schema import REPAIR, VOLUME, repair_key, volume_key
 from stratum.core.txn import load, save, scan_records
 from stratum.store.disks import Disks
 from stratum.store.shards import path_of
@@ -27,6 +29,13 @@ SMALL = Limits(
     disk_timeout=5.0,
     straggler_grace=0.05,
 )
+
+
+def bytes_up_to(size):
+    """Strategy: 1 to `size` random bytes."""
+    return st.builds(
+        lambda seed, length: random.Random(seed).randbytes(length), st.integers(0, 2**32), st.integers(1, size)
+    )
 
 
 class World:
@@ -94,6 +103,23 @@ class World:
     def shard(self, number, index):
         """The disk and path of a shard."""
         return self.disks[self.recorded()[number].slots[index]], path_of(number, index)
+
+    async def repair(self):
+        """Rebuild what is queued."""
+        for number, shard in self.repairs():
+            volume = self.recorded()[number]
+            await self.volumes.rebuild(number, volume, shard, volume.slots[shard])
+            self.txn.delete(repair_key(number, shard))
+
+    def replace(self, number, index, content):
+        """Put other bytes where a shard should be, durably."""
+        disk, path = self.shard(number, index)
+        disk.remove(path)
+        file = disk.create(path, purpose="test")
+        file.append([content], purpose="test")
+        file.fsync(purpose="test")
+        file.close()
+        disk.fsync_directory(path.rpartition("/")[0], purpose="test")
 
     def open_files(self):
         return sum(disk.open_files for disk in self.disks)
