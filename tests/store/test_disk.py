@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from hypothesis import settings
 
 from stratum.core.errors import Busy, DiskFailed, StoreFull
 from stratum.store import failpoints

@@ -6,7 +6,8 @@ Room: tests. May import: stratum.core, stratum.store, tests.fakes.
 import errno
 import shutil
 import threading
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -93,81 +94,110 @@ async def test_a_late_failure_of_a_replaced_disk_does_not_touch_its_successor() 
     assert disks.get(1) is successor
 
 
-async def test_a_disk_that_hangs_is_out_after_the_time_out_and_the_others_go_on() -> None:
-    disks, _ = make(disk_timeout=0.05)
-    go_on = threading.Event()
+class Hanging:
+    """A call that hangs in its thread until it is released; `inside` tells how many do."""
+
+    def __init__(self) -> None:
+        self.go_on = threading.Event()
+        self.entered = threading.Semaphore(0)
+
+    def __call__(self, disk: Disk) -> None:
+        self.entered.release()
+        self.go_on.wait(5)
+
+    async def inside(self, count: int) -> None:
+        for _ in range(count):
+            await trio.to_thread.run_sync(lambda: self.entered.acquire(timeout=5))
+
+
+@pytest.fixture
+def hanging() -> Iterator[Hanging]:
+    call = Hanging()
+    yield call
+    call.go_on.set()
+
+
+async def outcome(call: Callable[[], Awaitable[object]], into: list[str]) -> None:
     try:
-        with pytest.raises(DiskFailed, match="no answer"):
-            await disks.run(1, lambda disk: go_on.wait(5))
-        assert disks.in_service() == [0, 2]
-        assert await disks.run(0, lambda disk: disk.slot) == 0
-    finally:
-        go_on.set()
+        await call()
+        into.append("done")
+    except (Busy, DiskFailed) as error:
+        into.append(type(error).__name__)
 
 
-async def test_calls_abandoned_on_a_disk_that_hangs_are_noticed_by_the_next_one() -> None:
-    disks, _ = make(disk_timeout=0.1, disk_threads=6)
-    go_on = threading.Event()
-    try:
-        for _ in range(2):
-            with trio.move_on_after(0.01):
-                await disks.run(1, lambda disk: go_on.wait(5))
-        assert disks.in_service() == [0, 1, 2], "a cancelled caller proves nothing"
-        with pytest.raises(DiskFailed):
-            await disks.run(1, lambda disk: None)
-        assert disks.in_service() == [0, 2]
-        disks.admit(1, FakeDisk(1))
-        assert await disks.run(1, lambda disk: "threads of its own") == "threads of its own"
-    finally:
-        go_on.set()
-
-
-async def test_a_disk_that_is_only_busy_stays_in_service() -> None:
-    disks, _ = make(disk_timeout=0.15, disk_threads=6)
-    pause = threading.Event()
-    results: list[str] = []
-
-    async def call() -> None:
-        try:
-            await disks.run(1, lambda disk: pause.wait(0.1))
-            results.append("done")
-        except Busy:
-            results.append("busy")
-
+async def test_a_disk_that_hangs_is_out_after_the_time_out_and_the_others_go_on(
+    mock_clock: trio.testing.MockClock, hanging: Hanging
+) -> None:
+    disks, _ = make(disk_timeout=10.0)
+    found: list[str] = []
     async with trio.open_nursery() as nursery:
-        for _ in range(10):
-            nursery.start_soon(call)
-    assert set(results) == {"done", "busy"}
+        nursery.start_soon(outcome, partial(disks.run, 1, hanging), found)
+        await hanging.inside(1)
+        mock_clock.jump(9.0)
+        assert disks.in_service() == [0, 1, 2]
+        mock_clock.jump(1.0)
+    assert found == ["CallFailed"]
+    assert "no answer" in disks.state(1).reason
+    assert disks.in_service() == [0, 2]
+    assert await disks.run(0, lambda disk: disk.slot) == 0
+
+
+async def test_calls_abandoned_on_a_disk_that_hangs_are_noticed_by_the_next_one(
+    mock_clock: trio.testing.MockClock, hanging: Hanging
+) -> None:
+    disks, _ = make(disk_timeout=10.0, disk_threads=6)
+    found: list[str] = []
+    async with trio.open_nursery() as nursery:
+        for _ in range(2):
+            nursery.start_soon(disks.run, 1, hanging)
+        await hanging.inside(2)
+        nursery.cancel_scope.cancel()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(outcome, partial(disks.run, 1, lambda disk: None), found)
+        await trio.testing.wait_all_tasks_blocked()
+        assert disks.in_service() == [0, 1, 2], "a cancelled caller proves nothing"
+        mock_clock.jump(10.0)
+    assert found == ["CallFailed"]
+    assert disks.in_service() == [0, 2]
+    disks.admit(1, FakeDisk(1))
+    assert await disks.run(1, lambda disk: "threads of its own") == "threads of its own"
+
+
+async def test_a_disk_that_is_only_busy_stays_in_service(mock_clock: trio.testing.MockClock) -> None:
+    disks, _ = make(disk_timeout=10.0, disk_threads=6)
+    first, second = Hanging(), Hanging()
+    found: list[str] = []
+    async with trio.open_nursery() as nursery:
+        for call in (first, first, second, second, lambda disk: None):
+            nursery.start_soon(outcome, partial(disks.run, 1, call), found)
+            await trio.testing.wait_all_tasks_blocked()  # so that they queue in this order
+        await first.inside(2)
+        mock_clock.jump(9.0)
+        first.go_on.set()
+        await second.inside(2)
+        mock_clock.jump(1.0)
+        await trio.testing.wait_all_tasks_blocked()
+        assert found == ["done", "done", "Busy"]
+        second.go_on.set()
     assert disks.in_service() == [0, 1, 2]
 
 
 async def test_the_time_out_of_a_call_begins_when_it_gets_its_thread(mock_clock: trio.testing.MockClock) -> None:
     disks, _ = make(disk_timeout=10.0, disk_threads=6)
-    first, second, inside = threading.Event(), threading.Event(), threading.Event()
-
-    def last(_: Disk) -> bool:
-        inside.set()
-        return second.wait(5)
-
-    done: list[bool] = []
+    first, second = Hanging(), Hanging()
+    found: list[str] = []
     async with trio.open_nursery() as nursery:
-        for _ in range(2):
-            nursery.start_soon(disks.run, 1, lambda disk: first.wait(5))
-        await trio.testing.wait_all_tasks_blocked()
-        nursery.start_soon(lambda: _collect(done, disks.run(1, last)))
-        await trio.testing.wait_all_tasks_blocked()
+        for call in (first, first, second):
+            nursery.start_soon(outcome, partial(disks.run, 1, call), found)
+            await trio.testing.wait_all_tasks_blocked()
         mock_clock.jump(9.0)
-        first.set()
-        await trio.to_thread.run_sync(inside.wait, 5)
+        first.go_on.set()
+        await second.inside(1)
         mock_clock.jump(9.0)
         await trio.testing.wait_all_tasks_blocked()
-        second.set()
-    assert done == [True]
+        second.go_on.set()
+    assert found == ["done"] * 3
     assert disks.in_service() == [0, 1, 2]
-
-
-async def _collect(into: list[bool], awaitable: Awaitable[bool]) -> None:
-    into.append(await awaitable)
 
 
 async def test_a_failure_counts_although_nobody_waits_for_the_call_any_more() -> None:
