@@ -18,12 +18,6 @@ WRITE_CALLS = ["create", "append", "fsync", "fsync_directory"]
 few = settings(max_examples=40, deadline=None)
 bytes_of = bytes_up_to(12_000)
 small_pieces = st.lists(bytes_up_to(SMALL.pack_bytes), min_size=1, max_size=8)
-    st.tuples(st.randoms(use_true_random=False), st.integers(1, SMALL.pack_bytes)).map(
-        lambda it: it[0].randbytes(it[1])
-    ),
-    min_size=1,
-    max_size=8,
-)
 
 
 @few
