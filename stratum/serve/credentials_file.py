@@ -6,6 +6,8 @@ The file has the shape of an AWS credentials file, so AWS_SHARED_CREDENTIALS_FIL
 """
 
 import configparser
+import hashlib
+import hmac
 import os
 import secrets
 import stat
@@ -48,6 +50,11 @@ def root_credential(data: Path, environment: Mapping[str, str], *, generate: boo
     except OSError as error:
         raise BadCredentials(f"{path}: {error.strerror}") from error
     return Root(_make(path), str(path), new=True)
+
+
+def metrics_token(root: RootCredential) -> str:
+    """The bearer token that reads /-/metrics and nothing else: for a Prometheus, which cannot sign requests."""
+    return hmac.new(root.secret_key.encode(), b"stratum metrics v1", hashlib.sha256).hexdigest()
 
 
 def _from_environment(environment: Mapping[str, str]) -> RootCredential | None:

@@ -11,9 +11,11 @@ import logging
 import re
 import sys
 import time
+from contextvars import ContextVar
 from typing import Any, TextIO
 
 HIDDEN = "***"
+REQUEST_ID: ContextVar[str] = ContextVar("request_id", default="")  # of the S3 request this task works for
 _known: set[str] = set()
 
 # What S3 requests carry that grants something, as header, query or repr of either.
@@ -72,7 +74,7 @@ class JsonLines(logging.Formatter):
 def _fields(record: logging.LogRecord) -> dict[str, object]:
     """The request id, and whatever a caller passed as `extra`."""
     found = {name: value for name, value in vars(record).items() if name not in _STANDARD}
-    request = getattr(record, "request_id", "")
+    request = getattr(record, "request_id", "") or REQUEST_ID.get()
     return {"request_id": request, **found} if request else found
 
 

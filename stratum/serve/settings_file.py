@@ -24,6 +24,7 @@ from typing import Any
 from stratum.core.config import Limits, Settings
 from stratum.serve.settings_values import (
     Malformed,
+    join_address,
     parse_address,
     parse_close,
     parse_code,
@@ -126,6 +127,19 @@ def _settings(parsed: dict[str, Any], data: Path) -> Settings:
 
 def _folders(data: Path, shards: int) -> tuple[Path, ...]:
     return tuple(data / "disks" / str(slot) for slot in range(max(DISKS, shards)))
+
+
+def as_keys(settings: Settings) -> dict[str, object]:
+    """The settings by key, as values a file could hold: reading them again gives the same settings."""
+    limits = {f"limits.{one.name}": getattr(settings.limits, one.name) for one in fields(Limits)}
+    return {
+        "store.data": str(settings.data),
+        "tier.hot.disks": [str(path) for path in settings.disks],
+        "tier.hot.code": f"{settings.k}+{settings.parity}",
+        "s3.address": join_address(settings.s3_host, settings.s3_port),
+        **{key: getattr(settings, name) for key, name in FIELDS.items()},
+        **limits,
+    }
 
 
 def _parse(key: str, value: object, place: str) -> object:

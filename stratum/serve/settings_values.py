@@ -90,6 +90,13 @@ def parse_address(value: object) -> tuple[str, int | None]:
     return match[1].strip("[]") or "127.0.0.1", int(match[2])
 
 
+def join_address(host: str, port: int | None) -> str:
+    """The text that `parse_address` reads."""
+    if port is None:
+        return "none"
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
 def parse_level(value: object) -> str:
     """How much is logged."""
     return _one_of(value, ("debug", "info", "warning", "error"))

@@ -1,0 +1,98 @@
+"""/-/admin/*: what the `stratum` command asks of a running server. JSON in, JSON out, for the root credential only.
+
+Room: stratum/console. May import: console.access, core.errors, engine.
+"""
+
+from collections.abc import Callable, Mapping
+
+import msgspec
+from quart import Blueprint, Response, g, request
+
+from stratum.console.access import Authorise, root_only
+from stratum.core.errors import InvalidArgument
+from stratum.engine.engine import Engine
+from stratum.engine.health import status
+
+About = Callable[[], Mapping[str, object]]  # facts of the process: doors, version, since when
+
+
+class Named(msgspec.Struct, forbid_unknown_fields=True):
+    """The body of a request that makes something."""
+
+    name: str
+
+
+def answer(content: object, status_code: int = 200) -> Response:
+    """A JSON answer that nobody keeps or guesses at."""
+    response = Response(msgspec.json.encode(content) + b"\n", status_code, mimetype="application/json")
+    response.headers["Cache-Control"] = "no-store"
+    response.headers["X-Content-Type-Options"] = "nosniff"
+    return response
+
+
+async def _name() -> str:
+    try:
+        return msgspec.json.decode(await request.get_data(), type=Named).name
+    except msgspec.DecodeError as error:
+        raise InvalidArgument(f'the body must be {{"name": "..."}}: {error}') from error
+
+
+def add_admin(
+    pages: Blueprint, engine: Engine, authorise: Authorise, settings: Mapping[str, object], about: About
+) -> None:
+    """Put the pages on the blueprint. `settings`: key -> value as in the settings file."""
+    guard = root_only(engine, authorise)
+
+    @pages.get("/admin/status")
+    @guard
+    async def show_status() -> Response:
+        return answer({**about(), **await status(engine)})
+
+    @pages.get("/admin/config")
+    @guard
+    async def show_settings() -> Response:
+        return answer(settings)
+
+    _add_keys(pages, engine, guard)
+    _add_buckets(pages, engine, guard)
+
+
+def _add_keys(pages: Blueprint, engine: Engine, guard: Callable) -> None:
+    @pages.get("/admin/keys")
+    @guard
+    async def list_keys() -> Response:
+        rows = engine.credentials.list()
+        return answer([{"access_key": key, "name": name, "created": created} for key, name, created in rows])
+
+    @pages.post("/admin/keys")
+    @guard
+    async def create_key() -> Response:
+        access_key, secret_key = await engine.credentials.create(await _name())
+        return answer({"access_key": access_key, "secret_key": secret_key}, 201)
+
+    @pages.delete("/admin/keys/<access_key>")
+    @guard
+    async def delete_key(access_key: str) -> Response:
+        await engine.credentials.delete(access_key)
+        return answer({"deleted": access_key})
+
+
+def _add_buckets(pages: Blueprint, engine: Engine, guard: Callable) -> None:
+    @pages.get("/admin/buckets")
+    @guard
+    async def list_buckets() -> Response:
+        rows = await engine.buckets.list()
+        return answer([{"name": name, "created": row.created, "owner": row.owner} for name, row in rows])
+
+    @pages.post("/admin/buckets")
+    @guard
+    async def create_bucket() -> Response:
+        name = await _name()
+        await engine.buckets.create(name, g.access_key)
+        return answer({"name": name}, 201)
+
+    @pages.delete("/admin/buckets/<name>")
+    @guard
+    async def delete_bucket(name: str) -> Response:
+        await engine.buckets.delete(name)
+        return answer({"deleted": name})

@@ -1,0 +1,125 @@
+"""The HTTP endpoint of this process: the S3 door, and the console's pages on the same port below /-/.
+
+Room: stratum/serve. May import: everything. Here the two siblings meet: the console gets its `authorise` from S3.
+"""
+
+import hashlib
+import hmac
+import os
+import socket
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from importlib.metadata import version
+from pathlib import Path
+
+import trio
+
+from stratum.console.access import Asked, Authorise, Denied
+from stratum.console.app import add_console
+from stratum.console.metrics import RequestCounts
+from stratum.engine.credentials import RootCredential
+from stratum.engine.engine import Engine
+from stratum.s3.app import make_app
+from stratum.s3.door import S3Door
+from stratum.s3.errors import S3Error
+from stratum.s3.http import Request
+from stratum.s3.receiving import WireLimits
+from stratum.s3.serve import open_listener, serve_app
+from stratum.s3.sigv4 import Verifier
+from stratum.serve.credentials_file import metrics_token
+from stratum.serve.settings_file import as_keys
+from stratum.serve.settings_values import join_address
+from stratum.serve.stopping import Stop
+from stratum.serve.watched_door import WatchedDoor
+
+DRAIN_SHARE = 0.5  # of Limits.shutdown_grace for requests under way; the rest is the mount's
+
+ANYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # bound to all addresses: the one this machine reaches itself at
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What a status page says of the process itself."""
+
+    since: float  # seconds since the epoch
+    mountpoint: Path | None
+
+
+async def serve_endpoint(
+    engine: Engine,
+    root: RootCredential,
+    facts: Facts,
+    stop: Stop,
+    *,
+    task_status: trio.TaskStatus[str] = trio.TASK_STATUS_IGNORED,
+) -> None:
+    """Serve until `stop`, then finish what is under way. Reports host:port for clients on this machine.
+
+    Raises OSError if the address cannot be bound.
+    """
+    settings = engine.settings
+    assert settings.s3_port is not None
+    listener = _bind(settings.s3_host, settings.s3_port)
+    address = join_address(ANYWHERE.get(settings.s3_host, settings.s3_host), listener.getsockname()[1])
+    counts = RequestCounts()
+    door = WatchedDoor(S3Door(engine, now_s=lambda: int(time.time())), counts)
+    app = make_app(door, WireLimits(requests=settings.limits.requests))
+    add_console(
+        app,
+        engine,
+        authorise=authorise_with(engine, time.time),
+        settings=as_keys(settings),
+        about=lambda: _about(engine, address, facts),
+        token=metrics_token(root),
+        counts=counts,
+    )
+    grace = settings.limits.shutdown_grace * DRAIN_SHARE
+    async with trio.open_nursery() as nursery:
+        await nursery.start(partial(serve_app, app, listener, stop=stop.wait, grace=grace))
+        task_status.started(address)
+
+
+def _bind(host: str, port: int) -> socket.socket:
+    try:
+        return open_listener(host, port)
+    except OSError as error:
+        address = join_address(host, port)
+        raise OSError(error.errno, f"the S3 endpoint cannot listen on {address} ({error.strerror})") from error
+
+
+def _about(engine: Engine, address: str, facts: Facts) -> dict[str, object]:
+    return {
+        "version": version("stratum"),
+        "pid": os.getpid(),
+        "since": facts.since,
+        "s3": f"http://{address}",
+        "mount": str(facts.mountpoint or ""),
+        "region": engine.settings.region,
+        "code": f"{engine.settings.k}+{engine.settings.parity}",
+    }
+
+
+def authorise_with(engine: Engine, now: Callable[[], float]) -> Authorise:
+    """How the console checks a signature: as S3 does, and stricter: signed headers, and a signed body."""
+    verifier = Verifier(region=engine.settings.region, secret_of=engine.credentials.secret_of)
+
+    async def authorise(asked: Asked) -> str:
+        request = Request(
+            method=asked.method,
+            raw_path=asked.raw_path,
+            raw_query=asked.raw_query,
+            headers=asked.headers,
+            peer=asked.peer,
+        )
+        try:
+            verified = verifier.verify(request, now_s=int(now()))
+        except S3Error as error:
+            raise Denied(f"{error.code}: this needs a request signed with the root credential") from error
+        digest = hashlib.sha256(asked.body).hexdigest()
+        if verified.presigned or not hmac.compare_digest(digest, verified.content_sha256):
+            raise Denied("the signature must be in a header and cover the body")
+        return verified.access_key
+
+    return authorise
