@@ -53,7 +53,6 @@ HANDLERS: Mapping[Op, Handler] = {
     Op.DELETE_UNSET: service.delete_unset,
 }
 
-CHECKSUM = b"x-amz-checksum-"
 NO_DEFAULT_CHECKSUM = {Op.COMPLETE_UPLOAD, Op.DELETE_OBJECTS, Op.CREATE_BUCKET}
 
 
@@ -104,10 +103,6 @@ class S3Door:
         return await HANDLERS[found.op](self._call(request, found, verified))
 
     def _call(self, request: Request, found: Route, verified: Verified) -> Call:
-        vouched = request
-        if found.op is Op.COMPLETE_UPLOAD:  # its checksum headers speak of the object, not of this body
-            kept = [pair for pair in request.headers if not pair[0].startswith(CHECKSUM)]
-            vouched = replace(request, headers=kept)
         default = "" if found.op in NO_DEFAULT_CHECKSUM else "crc64nvme"
         return Call(
             engine=self._engine,
@@ -115,5 +110,10 @@ class S3Door:
             headers=request.header_map(),
             principal=verified.access_key,
             route=found,
-            payload=open_payload(vouched, verified, default_algorithm=default),
+            payload=open_payload(
+                request,
+                verified,
+                default_algorithm=default,
+                checksums=found.op is not Op.COMPLETE_UPLOAD,  # there they speak of the object, not of this body
+            ),
         )

@@ -1,0 +1,73 @@
+"""The S3 door on a real engine, a real socket and a real client (boto3 in a thread)."""
+
+import os
+import time
+from functools import partial
+
+import boto3
+import pytest
+import trio
+from botocore.config import Config
+
+from stratum.s3.app import make_app
+from stratum.s3.door import S3Door
+from stratum.s3.serve import open_listener, serve_app
+from tests.engine.conftest import ROOT, engine_at
+
+os.environ.setdefault("AWS_EC2_METADATA_DISABLED", "true")
+
+
+class Endpoint:
+    """An endpoint on loopback. `call` runs a method of the boto3 client in a thread."""
+
+    def __init__(self, engine, port: int) -> None:
+        self.engine = engine
+        self.port = port
+        self.url = f"http://127.0.0.1:{port}"
+        self.client = self.client_for(ROOT.access_key, ROOT.secret_key)
+
+    def client_for(self, access: str, secret: str, **config):
+        config.setdefault("retries", {"total_max_attempts": 1})
+        return boto3.session.Session().client(
+            "s3",
+            endpoint_url=self.url,
+            aws_access_key_id=access,
+            aws_secret_access_key=secret,
+            region_name="us-east-1",
+            config=Config(s3={"addressing_style": "path"}, **config),
+        )
+
+    async def call(self, method: str, **arguments):
+        return await self.run(partial(getattr(self.client, method), **arguments))
+
+    async def run(self, work):
+        return await trio.to_thread.run_sync(work)
+
+    async def body(self, key: str, bucket: str = "bucket", **arguments) -> bytes:
+        return await self.run(lambda: self.client.get_object(Bucket=bucket, Key=key, **arguments)["Body"].read())
+
+    async def raw(self, sent: bytes) -> bytes:
+        """Send bytes over a fresh connection, return all that comes until it closes or a second of silence."""
+        stream = await trio.open_tcp_stream("127.0.0.1", self.port)
+        async with stream:
+            await stream.send_all(sent)
+            received = b""
+            with trio.move_on_after(1):
+                async for piece in stream:
+                    received += piece
+        return received
+
+
+@pytest.fixture
+async def endpoint(tmp_path):
+    async with engine_at(tmp_path) as engine:
+        door = S3Door(engine, now_s=lambda: int(time.time()))
+        listener = open_listener("127.0.0.1", 0)
+        stop = trio.Event()
+        async with trio.open_nursery() as nursery:
+            address = await nursery.start(partial(serve_app, make_app(door), listener, stop=stop.wait, grace=1.0))
+            made = Endpoint(engine, address.port)
+            await made.call("create_bucket", Bucket="bucket")
+            yield made
+            await made.run(made.client.close)
+            stop.set()
