@@ -67,12 +67,16 @@ pip_once() {
 
 # set_up [EXTRA]: packages, .venv, and the project in it (editable, with [EXTRA]).
 set_up() {
-    local extra="${1:-}"
+    local extra="${1:-}" key
     # shellcheck disable=SC2086
     install_packages $SYSTEM_PACKAGES ||
         fail "needed Debian packages are missing; run once as root or with sudo: apt-get install $SYSTEM_PACKAGES"
     "$PYTHON" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || fail "$PYTHON is older than 3.11"
-    pip_once "$ROOT/.venv" "${extra:-run}" "$ROOT $(sha256sum <"$ROOT/pyproject.toml")" -e "$ROOT${extra:+[$extra]}"
+    key="$ROOT $(sha256sum <"$ROOT/pyproject.toml")"
+    if [ -z "$extra" ] && [ "$(cat "$ROOT/.venv/.installed-test" 2>/dev/null)" = "$key" ]; then
+        extra=test # there already, and it holds what is needed to run
+    fi
+    pip_once "$ROOT/.venv" "${extra:-run}" "$key" -e "$ROOT${extra:+[$extra]}"
 }
 
 # clear_dead_mount MOUNTPOINT: take away what a killed process left ("Transport endpoint is not connected").
