@@ -30,9 +30,7 @@ _HEADER = re.compile(rb"([0-9A-Fa-f]{1,16})\r\n")
 _SIGNED_HEADER = re.compile(rb"([0-9A-Fa-f]{1,16});chunk-signature=([0-9a-f]{64})\r\n")
 # minio-go ends a trailer line with \n\r\n, botocore with \r\n.
 _TRAILER = re.compile(rb"([!-9;-~]+):([ -~]*)(?:\r\n|\n\r\n|\n)\r\n")
-_SIGNED_TRAILER = re.compile(
-    rb"([!-9;-~]+):([ -~]*)(?:\r\n|\n\r\n|\n)x-amz-trailer-signature:([0-9a-f]{64})\r\n(?:\r\n)?"
-)
+_SIGNED_TRAILER = re.compile(rb"([!-9;-~]+):([ -~]*)(?:\r\n|\n\r\n|\n)x-amz-trailer-signature:([0-9a-f]{64})\r\n\r\n")
 
 
 class _At(Enum):

@@ -38,8 +38,8 @@ class Request:
     def header(self, name: str) -> str | None:
         """Return a header's value, or None. Repeated fields come joined by commas (RFC 9110, 5.3)."""
         wanted = name.encode("ascii")
-        found = [value for key, value in self.headers if key == wanted]
-        return b",".join(found).decode("latin-1").strip() if found else None
+        found = [value.strip() for key, value in self.headers if key == wanted]
+        return b",".join(found).decode("latin-1") if found else None
 
     def header_map(self) -> dict[str, str]:
         """Return all headers by name, repeated fields joined by commas."""
