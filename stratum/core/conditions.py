@@ -1,0 +1,63 @@
+"""If-Match and its relatives: does a condition hold for what is there now?
+
+Room: stratum/core. May import: core.errors, core.objects, core.records.
+
+The order is that of RFC 9110, 13.2.2: If-Match, or without it If-Unmodified-Since; then If-None-Match, or without it
+If-Modified-Since. So an ETag always outranks a date.
+"""
+
+from collections.abc import Iterable
+from typing import Literal
+
+from stratum.core.errors import NoSuchKey, PreconditionFailed
+from stratum.core.objects import Condition
+from stratum.core.records import Inode
+
+SECOND = 10**9  # ns
+
+
+def check_read(condition: Condition, current: Inode, *, copying: bool = False) -> Literal["ok", "not_modified"]:
+    """May a GET or HEAD answer with the object? `not_modified`: what the client has is still good.
+
+    `copying`: the object is the source of a copy, which has no answer but yes or no: what would be
+    `not_modified` raises too. Raises PreconditionFailed.
+    """
+    _check_still_the_same(condition, current)
+    if condition.if_none_match:
+        known = _names(condition.if_none_match, current.etag)
+    else:
+        known = condition.if_modified_since is not None and _modified(current) <= condition.if_modified_since
+    if known and copying:
+        raise PreconditionFailed("If-None-Match" if condition.if_none_match else "If-Modified-Since")
+    return "not_modified" if known else "ok"
+
+
+def check_write(condition: Condition, current: Inode | None) -> None:
+    """May a write replace or delete what is there (None: nothing)? Evaluate it in the change that writes.
+
+    Raises PreconditionFailed, and NoSuchKey when If-Match meets nothing. If-Modified-Since is for reads only.
+    """
+    if current is None:
+        if condition.if_match:
+            raise NoSuchKey("If-Match on a key that does not exist")
+        return
+    _check_still_the_same(condition, current)
+    if _names(condition.if_none_match, current.etag):
+        raise PreconditionFailed("If-None-Match")
+
+
+def _check_still_the_same(condition: Condition, current: Inode) -> None:
+    if condition.if_match:
+        if not _names(condition.if_match, current.etag):
+            raise PreconditionFailed("If-Match")
+    elif condition.if_unmodified_since is not None and _modified(current) > condition.if_unmodified_since:
+        raise PreconditionFailed("If-Unmodified-Since")
+
+
+def _names(etags: Iterable[str], etag: str) -> bool:
+    return any(each in ("*", etag) for each in etags)
+
+
+def _modified(inode: Inode) -> int:
+    """Last-Modified as HTTP shows it, in whole seconds."""
+    return inode.mtime // SECOND
