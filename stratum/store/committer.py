@@ -7,22 +7,24 @@ import logging
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from queue import SimpleQueue
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 import trio
 
-from stratum.core.errors import StratumError
+from stratum.core.errors import StratumError, Unavailable
 from stratum.store.index import Change, Index
 from stratum.store.overlay import Layer
 
 log = logging.getLogger(__name__)
+
+RETRY_PAUSE = 0.5  # seconds until a journal that had too few disks or no room is asked again
 
 
 class Pending(Protocol):
     """A journal record on its way to the disks."""
 
     def wait(self) -> None:
-        """Return when it is durable on enough disks. Raises TooFewDisks."""
+        """Return when it is durable on enough disks. Raises TooFewDisks, StoreFull; may be called again then."""
         ...
 
 
@@ -35,7 +37,7 @@ class RedoJournal(Protocol):
         ...
 
     def start(self, next_seq: int) -> None:
-        """Begin a segment with commit `next_seq`. Raises TooFewDisks."""
+        """Get ready to append commit `next_seq`. Raises TooFewDisks, StoreFull; again after `close`."""
         ...
 
     def append_begin(self, seq: int, changes: Sequence[Change]) -> Pending:
@@ -57,68 +59,90 @@ class Batch(Layer):
     def __init__(self, number: int) -> None:
         super().__init__(number)
         self.begun = trio.Event()  # it has a first change
-        self.done = trio.Event()  # it is durable, or never will be: `error` says why
         self.due = 0.0  # trio time at which it is sealed though nobody waits
         self.wanted = False  # to be sealed as soon as the writer is free
+        self.answered = trio.Event()  # waiters can be told: it is durable, or `error` is set
+        self.ended = trio.Event()  # it is durable, or never will be
         self.error: str | None = None
 
 
-class Outcome(NamedTuple):
-    """What became of a batch: an error, or None; and whether it is in the journal for good."""
+class Outcome:
+    """What became of a batch: an error, or None; and whether the index and the journal have it for good."""
 
-    error: BaseException | None
-    journaled: bool
+    def __init__(self) -> None:
+        self.error: Exception | None = None
+        self.journaled = False
 
 
 class Committer:
-    """The one thread that commits. `settled(batch, outcome)` is called on the event loop for every batch."""
+    """The one thread that commits.
 
-    def __init__(self, index: Index, journal: RedoJournal, settled: Callable[[Batch, Outcome], None]) -> None:
+    On the event loop it calls `settled(batch, outcome)` once for every batch, before that perhaps
+    `stalled(batch, reason)`: the batch is not on enough disks, and is tried again until it is, or until `stop`.
+    """
+
+    def __init__(
+        self,
+        index: Index,
+        journal: RedoJournal,
+        *,
+        settled: Callable[[Batch, Outcome], None],
+        stalled: Callable[[Batch, str], None],
+    ) -> None:
         self._index = index
         self._journal = journal
         self._settled = settled
+        self._stalled = stalled
+        self._stopping = threading.Event()
         self._jobs: SimpleQueue[tuple[Batch, trio.lowlevel.TrioToken] | None] = SimpleQueue()
         self._thread = threading.Thread(target=self._work, name="metadata writer", daemon=True)
         self._thread.start()
-
-    @property
-    def running(self) -> bool:
-        """Whether it still takes batches."""
-        return self._thread.is_alive()
 
     def submit(self, batch: Batch) -> None:
         """Commit `batch`, which must not change any more. To be called on the event loop."""
         self._jobs.put((batch, trio.lowlevel.current_trio_token()))
 
     def stop(self) -> None:
-        """End the thread when it has done what was submitted. Blocking."""
+        """End the thread when what was submitted is done, or has stalled. Blocking."""
+        self._stopping.set()
         self._jobs.put(None)
         self._thread.join()
 
     def _work(self) -> None:
         while (job := self._jobs.get()) is not None:
             batch, token = job
-            outcome = self._commit(batch)
+            outcome = self._commit(batch, token)
+            if outcome.error is not None and not isinstance(outcome.error, StratumError):
+                log.error("metadata: commit %d", batch.number, exc_info=outcome.error)
             try:
                 token.run_sync_soon(self._settled, batch, outcome)
             except trio.RunFinishedError:
                 return
 
-    def _commit(self, batch: Batch) -> Outcome:
+    def _commit(self, batch: Batch, token: trio.lowlevel.TrioToken) -> Outcome:
         """Commit to index and journal; when this returns, both have answered."""
-        error: Exception | None = None
-        journaled = False
+        outcome = Outcome()
         try:
             changes = batch.changes()
             pending = self._journal.append_begin(batch.number, changes)
             try:
                 self._index.commit(batch.number, changes)
-            except Exception as failure:
-                error = failure
-            pending.wait()
-            journaled = True
-        except Exception as failure:  # whatever it is, those who wait for the batch must hear of it
-            error = error or failure
-        if error is not None and not isinstance(error, StratumError):
-            log.error("metadata: commit %d", batch.number, exc_info=error)
-        return Outcome(error, journaled)
+            except Exception as error:
+                outcome.error = error
+            self._wait(pending, batch, outcome, token)
+            outcome.journaled = True
+        except Exception as error:  # whatever it is, those who wait for the batch must hear of it
+            outcome.error = outcome.error or error
+        return outcome
+
+    def _wait(self, pending: Pending, batch: Batch, outcome: Outcome, token: trio.lowlevel.TrioToken) -> None:
+        """Wait until the record is durable, with patience if only the journal is in trouble."""
+        while True:
+            try:
+                pending.wait()
+                return
+            except Unavailable as error:
+                if outcome.error is not None or self._stopping.is_set():
+                    raise
+                token.run_sync_soon(self._stalled, batch, str(error))
+                self._stopping.wait(RETRY_PAUSE)

@@ -1,19 +1,18 @@
 """The metadata store: changes are visible at once, durable with the next group commit.
 
-Room: stratum/store. May import: core, store.committer, disks, index, journal, overlay, recovery.
+Room: stratum/store. May import: core, store.batches, committer, disks, index, journal, overlay, recovery.
 
 A change runs on the event loop against the index under an overlay of what is not yet durable. The open batch
 collects changes; when somebody waits, or `Limits.publish_delay` after its first change, it is sealed and handed to
 the one writer thread, which commits it to the index and, at the same time, to the redo journal. Meanwhile the next
-batch collects. Then waiters are woken and the overlay of the batch is dropped.
+batch collects. Then waiters are woken and the overlay of the batch is dropped (store/batches.py).
 
-Invariants
-    M1  A batch is one commit: it has one number, the same in index and journal, one above that of the batch before.
-    M2  At most one batch is with the writer; all else happens on the event loop, without an await inside.
-    M3  A batch is acknowledged only when it is both in the index and durable on `copies` disks.
-    M4  After the first commit that fails nothing is written any more: `failed` says why, reads go on.
+Invariants, besides M1 to M4 of store/batches.py
     M5  An answer is never based on what may still vanish: `read_durable` and `write` wait for every batch they
-        looked at, also when they end with an error.
+        looked at, also when they end with an error of ours.
+    M6  A snapshot shows exactly one commit, which is durable, and only rows whose checksums hold.
+    M7  With an index that had to be built anew, nothing is served unless so many disks of the journal could be
+        read that no acknowledged commit can be missing.
 """
 
 import logging
@@ -25,19 +24,21 @@ from typing import TypeVar
 import trio
 
 from stratum.core.config import Limits
-from stratum.core.errors import ReadOnly, StratumError, Unavailable
+from stratum.core.errors import Corrupt, ReadOnly, StratumError, Unavailable
 from stratum.core.txn import Txn
-from stratum.store.committer import Batch, Committer, Outcome, RedoJournal
+from stratum.store.batches import Batches
+from stratum.store.committer import RedoJournal
 from stratum.store.disks import Disks
 from stratum.store.index import Index, sequence_of, sound_rows
+from stratum.store.journal import Journal, read_back
 from stratum.store.overlay import MergedTxn
-from stratum.store.recovery import ReadBack, Recovery, closed_cleanly, open_index
+from stratum.store.recovery import ReadBack, Recovery, closed_cleanly, open_index, put_in_place
 
 log = logging.getLogger(__name__)
 
-_SLICE, _PAUSE = 256, 0.0002  # rows of a snapshot, then seconds in which the event loop gets the interpreter
-
 T = TypeVar("T")
+
+_SLICE, _PAUSE = 256, 0.0002  # rows of a snapshot, then seconds in which the event loop gets the interpreter
 
 
 class Meta:
@@ -45,57 +46,64 @@ class Meta:
 
     def __init__(self, folder: Path, index: Index, journal: RedoJournal, recovery: Recovery, limits: Limits) -> None:
         self.recovery = recovery
-        self.failed: str | None = None
         self._folder = folder
         self._index = index
         self._journal = journal
         self._limits = limits
-        self._durable = index.sequence()
-        self._open = Batch(self._durable + 1)
-        self._sealed: Batch | None = None
-        self._layers: tuple[Batch, ...] = (self._open,)
         self._seen = 0
-        self._sound = True  # no commit has failed
+        self._unstarted: str | None = None  # why the journal could not be started
+        self._snapshot_due = False  # the journal lacks what the index holds
         self._snapshot_at = limits.journal_segment_bytes
         self._snapshot_wanted = trio.Event()
-        self._snapshotting = False
         self._hurry = False  # a snapshot under way is to give up
-        self._committer = Committer(index, journal, self._settle)
+        self._closed = False
+        self._batches = Batches(index, journal, limits, self._after_commit)
 
     @classmethod
     def open(cls, folder: Path, disks: Disks, copies: int, store_id: bytes, limits: Limits) -> "Meta":
         """Open the store in `folder` with its journal on `copies` of `disks`, whatever state it is in. Blocking.
 
-        Without enough disks to journal it comes up read-only (see `failed`). Raises IndexDamaged, CorruptJournal,
-        ForeignDisk, DiskFailed, StoreFull.
+        Without enough disks to journal it comes up read-only (see `failed`), unless the index had to be built
+        anew (M7). Raises TooFewDisks, StoreFull, IndexDamaged, CorruptJournal, ForeignDisk, DiskFailed.
         """
-        from stratum.store.journal import Journal, read_back
-
         return cls.recover(folder, read_back(disks, store_id), Journal(disks, copies, store_id), store_id, limits)
 
     @classmethod
     def recover(cls, folder: Path, found: ReadBack, journal: RedoJournal, store_id: bytes, limits: Limits) -> "Meta":
         """As `open`, when the journal has been read back already."""
         opened = open_index(folder, store_id, found, map_bytes=limits.map_bytes)
-        meta = cls(folder, opened.index, journal, opened.recovery, limits)
+        index, refusal = opened.index, None
         try:
-            journal.start(meta.sequence + 1)
-            if opened.snapshot_due:
-                meta._write_snapshot()
-        except Unavailable as error:
-            meta.failed = f"the journal cannot be written: {error}"
-            log.critical("metadata: no writes: %s", meta.failed)
+            try:
+                journal.start(index.sequence() + 1)
+            except Unavailable as error:
+                journal.close()
+                if opened.provisional:
+                    raise
+                refusal = str(error)
+            if opened.provisional:
+                index = put_in_place(folder, index, map_bytes=limits.map_bytes)
+            meta = cls(folder, index, journal, opened.recovery, limits)
         except BaseException:
-            meta.abandon()
+            index.close()
             raise
+        meta._unstarted, meta._snapshot_due = refusal, opened.snapshot_due
+        meta._begin(started=refusal is None)
         return meta
 
     # --- the verbs ------------------------------------------------------------------------------------------
 
     @property
+    def failed(self) -> str | None:
+        """Why no change is taken now, None if it is."""
+        if self._closed:
+            return "the metadata store is closed"
+        return self._batches.hindrance or self._unstarted
+
+    @property
     def sequence(self) -> int:
         """Number of the newest commit that is durable."""
-        return self._durable
+        return self._batches.durable
 
     @property
     def seen(self) -> int:
@@ -106,7 +114,7 @@ class Meta:
         """Run `query` on all that was applied, durable or not. Raises IndexDamaged, DiskFailed, its errors."""
 
         def look(base: Txn) -> T:
-            txn = MergedTxn(base, self._layers, writable=False)
+            txn = MergedTxn(base, self._batches.layers, writable=False)
             try:
                 return query(txn)
             finally:
@@ -136,7 +144,7 @@ class Meta:
 
         def attempt(base: Txn) -> T:
             nonlocal changed
-            txn = MergedTxn(base, self._layers, writable=True)
+            txn = MergedTxn(base, self._batches.layers, writable=True)
             try:
                 result = change(txn)
             except BaseException:
@@ -148,31 +156,16 @@ class Meta:
             return result
 
         result = self._index.read(attempt)
-        if not changed:
-            return result, self._seen
-        batch = self._open
-        if not batch.begun.is_set():
-            batch.due = trio.current_time() + self._limits.publish_delay
-            batch.begun.set()
-        if len(batch.rows) >= self._limits.batch_changes:
-            self._want(batch)
-        return result, batch.number
+        return result, self._batches.note_change() if changed else self._seen
 
     async def durable(self, ticket: int) -> None:
-        """Return when the batch of `ticket` is durable. Raises ReadOnly if it never will be."""
-        if ticket <= self._durable:
-            return
-        batch = next((batch for batch in self._layers if batch.number == ticket), None)
-        if batch is None:
-            raise ReadOnly(self.failed or f"no batch has the number {ticket}")
-        if batch is self._open:
-            self._want(batch)
-        await batch.done.wait()
-        if batch.error is not None:
-            raise ReadOnly(batch.error)
+        """Return when the batch of `ticket` is durable. Raises ReadOnly if that is not to be expected now: then
+        it may become so later, or not."""
+        await self._batches.wait(ticket)
 
     async def write(self, change: Callable[[Txn], T]) -> T:
-        """Apply `change` and return when it is durable. If it raises, nothing happened (M5). Raises ReadOnly."""
+        """Apply `change` and return when it is durable. If it raises, nothing happened (M5); but after ReadOnly
+        the change may become durable later, or not."""
         try:
             result, ticket = self.apply(change)
         except StratumError:
@@ -183,9 +176,7 @@ class Meta:
 
     async def room(self) -> None:
         """Wait while more than `Limits.pending_meta_bytes` of changes are not yet durable."""
-        while self.failed is None and sum(b.cost for b in self._layers) > self._limits.pending_meta_bytes:
-            self._want(self._open)
-            await self._layers[-1].done.wait()
+        await self._batches.wait_for_room()
 
     # --- the service ----------------------------------------------------------------------------------------
 
@@ -194,96 +185,38 @@ class Meta:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._take_snapshots)
             nursery.start_soon(self._hurry_at_cancel)
+            nursery.start_soon(self._begin_later)
             task_status.started()
-            while True:
-                batch = self._open
-                await batch.begun.wait()
-                await trio.sleep_until(batch.due)
-                if batch is self._open:
-                    self._want(batch)
-                await batch.done.wait()
+            await self._batches.seal_when_due()
 
     async def close(self) -> None:
         """Make everything durable, leave a fresh snapshot, let go of files. Later calls raise ReadOnly."""
-        if not self._committer.running:
+        if self._closed:
             return
         with trio.CancelScope(shield=True):
-            while self.failed is None and (self._sealed is not None or self._open.rows):
-                self._want(self._open)
-                await self._layers[-1].done.wait()
-            self.failed = self.failed or "the store is closed"
-            await trio.to_thread.run_sync(self._let_go, self._sound)
+            await self._batches.drain()
+            self._closed = True
+            await trio.to_thread.run_sync(self._let_go, self._batches.sound and self._batches.idle)
 
     def abandon(self) -> None:
         """Let go of threads and files at once, as a kill would: what is not durable is lost."""
-        self.failed = self.failed or "the store was abandoned"
+        self._closed = True
         self._let_go(False)
 
-    # --- on the event loop ----------------------------------------------------------------------------------
-
-    def _want(self, batch: Batch) -> None:
-        """Have `batch` sealed at the end of this turn of the loop, so that tasks woken together share it."""
-        batch.wanted = True
-        self._publish_soon()
-
-    def _publish_soon(self) -> None:
-        trio.lowlevel.current_trio_token().run_sync_soon(self._publish, idempotent=True)
-
-    def _publish(self) -> None:
-        """Hand the open batch to the writer if it is wanted and the writer is free (M2)."""
-        batch = self._open
-        if not (batch.wanted and batch.rows) or self._sealed is not None or not self._sound:
-            return
-        if self._index.must_grow(batch.cost, len(batch.rows)):
-            if self._snapshotting:
-                return  # its end calls again
-            try:
-                self._index.grow(batch.cost, len(batch.rows))
-            except StratumError as error:
-                self._fail(batch, Outcome(error, journaled=False))
-                return
-        self._sealed, self._open = batch, Batch(batch.number + 1)
-        self._layers = (self._open, batch)
-        self._committer.submit(batch)
-
-    def _settle(self, batch: Batch, outcome: Outcome) -> None:
-        """The writer is done with `batch`."""
-        if outcome.error is not None:
-            self._fail(batch, outcome)
-            return
-        self._durable = batch.number
-        self._sealed = None
-        self._layers = (self._open,)
-        batch.done.set()
-        if self._open.wanted:
-            self._publish_soon()
+    def _after_commit(self) -> None:
         if self._journal.bytes_since_snapshot > self._snapshot_at:
             self._snapshot_wanted.set()
-
-    def _fail(self, batch: Batch, outcome: Outcome) -> None:
-        """Stop writing for good (M4). What the journal holds stays visible: the next start will apply it."""
-        log.critical("metadata: commit %d failed, no more writes: %s", batch.number, outcome.error)
-        self._sound = False
-        self.failed = f"a metadata commit failed: {outcome.error}"
-        self._sealed = None
-        self._layers, lost = (batch,) if outcome.journaled else (), {batch, self._open}
-        if outcome.journaled:
-            self._durable = batch.number
-        for waited in lost:
-            waited.error = self.failed
-            waited.done.set()
-        self._open = Batch(self._open.number + 1)
 
     async def _take_snapshots(self) -> None:
         while True:
             await self._snapshot_wanted.wait()
             self._snapshot_wanted = trio.Event()
-            self._snapshotting = True
+            self._batches.map_in_use = True
             try:
                 await trio.to_thread.run_sync(self._snapshot)
             finally:
-                self._snapshotting = False
-                self._publish_soon()
+                self._batches.map_in_use = False
+                self._batches.publish_soon()
             self._snapshot_at = self._journal.bytes_since_snapshot + self._limits.journal_segment_bytes
 
     async def _hurry_at_cancel(self) -> None:
@@ -293,29 +226,60 @@ class Meta:
         finally:
             self._hurry = True
 
+    async def _begin_later(self) -> None:
+        """Start the journal when disks have come back."""
+        while self._unstarted is not None:
+            await trio.sleep(self._limits.disk_check_interval)
+            await trio.to_thread.run_sync(self._begin)
+
     # --- in threads -----------------------------------------------------------------------------------------
 
+    def _begin(self, *, started: bool = False) -> None:
+        """Get the journal ready to append, or say in `failed` why it is not."""
+        try:
+            if not started:
+                self._journal.start(self.sequence + 1)
+            if self._snapshot_due:
+                self._write_snapshot()
+        except (Unavailable, Corrupt, ValueError) as error:  # ValueError: the disks that came back know more than we
+            self._journal.close()
+            if str(error) != self._unstarted:
+                log.critical("metadata: no writes: %s", error)
+            self._unstarted = str(error)
+            return
+        self._unstarted, self._snapshot_due = None, False
+
     def _snapshot(self) -> None:
-        """Write every row to the journal's disks, as of one commit. A failure is logged: the journal suffices."""
+        """Write every row to the journal's disks. A failure is logged: the journal goes on without."""
         try:
             self._write_snapshot()
         except StratumError as error:
             log.error("metadata: no snapshot: %s", error)
 
     def _write_snapshot(self) -> None:
-        self._index.read(lambda txn: self._journal.write_snapshot(sequence_of(txn), self._rows(txn)))
+        def write(txn: Txn) -> None:
+            sequence = sequence_of(txn)
+            while sequence > self._batches.durable:  # in the index, but perhaps not yet in the journal (M6)
+                self._refuse_if_hurried()
+                sleep(_PAUSE)
+            self._journal.write_snapshot(sequence, self._rows(txn))
+
+        self._index.read(write)
 
     def _rows(self, txn: Txn) -> Iterator[tuple[bytes, bytes]]:
         for count, row in enumerate(sound_rows(txn), 1):
             yield row
-            if self._hurry:
-                raise Unavailable("the store is closing")
+            self._refuse_if_hurried()
             if count % _SLICE == 0:
                 sleep(_PAUSE)
 
+    def _refuse_if_hurried(self) -> None:
+        if self._hurry or not self._batches.sound:
+            raise Unavailable("the store is closing")
+
     def _let_go(self, clean: bool) -> None:
-        self._committer.stop()
-        if clean and self._journal.bytes_since_snapshot:
+        self._batches.stop()
+        if clean and self._unstarted is None and self._journal.bytes_since_snapshot:
             self._hurry = False
             self._snapshot()
         self._journal.close()

@@ -7,7 +7,8 @@ The newest sequence wins. What the index has more than the journal can only be c
 snapshot must be taken before anything else is journaled. What the journal has more is applied to the index.
 
 Invariants
-    V1  `index` appears by a rename, whole: it is built, synced and closed as `index.building` before.
+    V1  `index` appears by a rename, whole: it is built and synced as `index.building`, and renamed only when the
+        journal has vouched that it knows the newest commit.
     V2  An index that is damaged or too old is renamed to `index.damaged-<n>`, never changed or deleted.
     V3  While the index is open, or after an unclean stop, the file `index.open` exists. After an unclean stop
         every page and every record is checked; after a clean one, only if the index is small.
@@ -88,11 +89,13 @@ class Plan(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """An index that is up to date. With `snapshot_due` the journal lacks what the index holds."""
+    """An index that is up to date. With `snapshot_due` the journal lacks what the index holds. A `provisional`
+    one was built anew and is used only after `put_in_place`."""
 
     index: Index
     recovery: Recovery
     snapshot_due: bool
+    provisional: bool
 
 
 def decide(have: int | None, oldest: int, last: int, damage: str) -> Plan:
@@ -138,7 +141,22 @@ def open_index(folder: Path, store_id: bytes, found: ReadBack, *, map_bytes: int
             index.close()
         raise
     log.info("metadata: %s, %d journal records applied %s", plan.kind, count, plan.reason)
-    return Opened(index, Recovery(plan.kind, count, plan.reason), plan.snapshot)
+    return Opened(index, Recovery(plan.kind, count, plan.reason), plan.snapshot, plan.rebuild)
+
+
+def put_in_place(folder: Path, index: Index, *, map_bytes: int) -> Index:
+    """Put a provisional index where the next start looks for it (V1, V2), and return it, opened again.
+
+    Raises DiskFailed.
+    """
+    index.close()
+    home = FolderDisk(-1, folder)
+    home.fsync_directory(BUILDING, purpose=_PURPOSE)
+    if home.exists(INDEX):
+        home.rename(INDEX, _free_name(home), purpose=_PURPOSE)
+    home.rename(BUILDING, INDEX, purpose=_PURPOSE)
+    home.fsync_directory("", purpose=_PURPOSE)
+    return Index(folder / INDEX, map_bytes=map_bytes)
 
 
 def closed_cleanly(folder: Path) -> None:
@@ -180,24 +198,22 @@ def _open_sound(home: FolderDisk, folder: Path, store_id: bytes, map_bytes: int)
 
 
 def _rebuild(home: FolderDisk, folder: Path, store_id: bytes, found: ReadBack, map_bytes: int) -> tuple[Index, int]:
-    """Build the index from snapshot and journal, put it in place (V1, V2), return it and how many records."""
+    """Build the index from snapshot and journal; return it and how many records were applied."""
     for name in home.list(BUILDING, purpose=_PURPOSE):
         home.unlink(f"{BUILDING}/{name}", purpose=_PURPOSE)
     index = Index(folder / BUILDING, map_bytes=map_bytes)
     try:
         index.claim(store_id)
-        if found.rows is not None:
-            _apply(index, ((found.snapshot_seq, [row]) for row in found.rows if row[0] != SEQUENCE_KEY))
-            index.commit(found.snapshot_seq, [])  # it may have no rows at all
-        count = _roll_forward(index, found.records, found.snapshot_seq, found.last_seq)
-    finally:
+        rows = found.rows
+        begin = found.snapshot_seq  # of the snapshot that could be read: asked only now
+        if rows is not None:
+            _apply(index, ((begin, [row]) for row in rows if row[0] != SEQUENCE_KEY))
+            index.commit(begin, [])  # it may have no rows at all
+        count = _roll_forward(index, found.records, begin, found.last_seq)
+    except BaseException:
         index.close()
-    home.fsync_directory(BUILDING, purpose=_PURPOSE)
-    if home.exists(INDEX):
-        home.rename(INDEX, _free_name(home), purpose=_PURPOSE)
-    home.rename(BUILDING, INDEX, purpose=_PURPOSE)
-    home.fsync_directory("", purpose=_PURPOSE)
-    return Index(folder / INDEX, map_bytes=map_bytes), count
+        raise
+    return index, count
 
 
 def _free_name(home: FolderDisk) -> str:

@@ -14,9 +14,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stratum.core.config import KIB, MIB, Limits
-from stratum.core.errors import DiskFailed, NoSuchKey, ReadOnly
+from stratum.core.errors import DiskFailed, NoSuchKey, ReadOnly, TooFewDisks
 from stratum.core.records import encode
 from stratum.core.txn import load, save
+from stratum.store import committer
 from stratum.store.meta import Meta
 from tests.fakes.journal import FakeJournal, FakeReadBack, Medium
 
@@ -200,17 +201,18 @@ async def test_the_map_grows_before_it_is_full(tmp_path):
         assert len(meta.read(rows_of)) == 40
 
 
-async def test_a_journal_that_fails_ends_writing_but_not_reading(tmp_path):
+async def test_while_the_journal_cannot_be_written_changes_are_refused_and_reads_go_on(tmp_path, monkeypatch):
+    monkeypatch.setattr(committer, "RETRY_PAUSE", 0.001)
     async with opened(tmp_path) as (meta, journal):
-        await meta.write(put(b"a", b"1"))
+        await meta.write(put(b"old", b"1"))
         journal.gate.clear()
         async with trio.open_nursery() as nursery:
 
             async def refused(verb, *args):
-                with pytest.raises(ReadOnly):
+                with pytest.raises(ReadOnly, match="no disk left"):
                     await verb(*args)
 
-            nursery.start_soon(refused, meta.write, put(b"a", b"2"))
+            nursery.start_soon(refused, meta.write, put(b"a"))
             await turn()
             meta.apply(put(b"b"))
             nursery.start_soon(refused, meta.read_durable, rows_of)
@@ -218,12 +220,30 @@ async def test_a_journal_that_fails_ends_writing_but_not_reading(tmp_path):
             await turn()
             journal.failure = "no disk left"
             journal.gate.set()
-        assert "no disk left" in meta.failed
-        assert b"b" not in meta.read(rows_of)
-        assert await meta.read_durable(lambda txn: txn.get(b"b")) is None
-        with pytest.raises(ReadOnly):
-            meta.apply(put(b"d"))
+        await refused(meta.write, put(b"d"))
+        await refused(meta.read_durable, rows_of)
         await meta.room()
+        assert await meta.read_durable(lambda txn: load(txn, b"old", bytes)) == b"1"
+        journal.failure = None
+        while meta.failed is not None:
+            await trio.lowlevel.checkpoint()
+        assert await meta.read_durable(rows_of) == {b"old": b"1", b"a": b"v", b"b": b"v", b"c": b"v"}
+        await meta.write(put(b"e"))
+
+
+async def test_a_journal_record_that_cannot_be_begun_ends_writing_for_good(tmp_path, monkeypatch):
+    async with opened(tmp_path) as (meta, journal):
+        await meta.write(put(b"a", b"1"))
+
+        def append_begin(seq, changes):
+            raise TooFewDisks("no disk left")
+
+        monkeypatch.setattr(journal, "append_begin", append_begin)
+        with pytest.raises(ReadOnly, match="no disk left"):
+            await meta.write(put(b"a", b"2"))
+        assert await meta.read_durable(rows_of) == {b"a": b"1"}
+        with pytest.raises(ReadOnly):
+            meta.apply(put(b"b"))
 
 
 async def test_a_commit_that_only_the_journal_holds_stays_visible_and_survives(tmp_path, monkeypatch):
@@ -243,18 +263,42 @@ async def test_a_commit_that_only_the_journal_holds_stays_visible_and_survives(t
         assert meta.read(rows_of) == {b"a": b"2"}
 
 
-async def test_without_a_journal_it_comes_up_for_reading(tmp_path):
+async def test_without_a_journal_it_comes_up_for_reading_until_disks_are_back(tmp_path):
     medium = Medium()
     async with opened(tmp_path, medium) as (meta, _):
         await meta.write(put(b"a"))
     journal = FakeJournal(medium)
     journal.failure = "one disk of three"
-    meta = recover(tmp_path, journal)
+    meta = recover(tmp_path, journal, Limits(disk_check_interval=0.001))
     assert "one disk of three" in meta.failed
     assert await meta.read_durable(rows_of) == {b"a": b"v"}
-    with pytest.raises(ReadOnly):
+    with pytest.raises(ReadOnly, match="one disk of three"):
         await meta.write(put(b"b"))
+    async with trio.open_nursery() as nursery:
+        await nursery.start(meta.run)
+        journal.failure = None
+        with trio.fail_after(10):
+            while meta.failed is not None:
+                await trio.lowlevel.checkpoint()
+        await meta.write(put(b"b"))
+        nursery.cancel_scope.cancel()
     await meta.close()
+
+
+async def test_an_index_built_from_too_few_disks_is_not_served_and_not_kept(tmp_path):
+    medium = Medium()
+    async with opened(tmp_path, medium) as (meta, _):
+        await meta.write(put(b"a", b"1"))
+        seen_by_few = medium.copy()
+        await meta.write(put(b"a", b"2"))
+    shutil.rmtree(tmp_path / "index")
+    journal = FakeJournal(seen_by_few)
+    journal.failure = "two disks of six"
+    with pytest.raises(TooFewDisks):
+        recover(tmp_path, journal)
+    assert not (tmp_path / "index").exists()
+    async with opened(tmp_path, medium) as (meta, _):
+        assert meta.read(rows_of) == {b"a": b"2"}
 
 
 async def test_a_long_journal_is_cut_short_by_a_snapshot(tmp_path):
@@ -395,8 +439,8 @@ async def live_and_die(folder, medium, script, fault, model):
         journal.failure = "killed"
     elif fault == "index behind":
         meta._index.commit = lambda sequence, changes: None
-    if meta._open.rows:
-        meta._want(meta._open)
+    if meta._batches.open.rows:
+        meta._batches.want(meta._batches.open)
         await turn()
     meta.abandon()
     if fault == "index lost":

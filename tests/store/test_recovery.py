@@ -15,7 +15,7 @@ from stratum.core.records import encode
 from stratum.store import failpoints, recovery
 from stratum.store.index import Index, IndexDamaged
 from stratum.store.longkeys import COUNTER_KEY
-from stratum.store.recovery import closed_cleanly, decide, open_index
+from stratum.store.recovery import closed_cleanly, decide, open_index, put_in_place
 from tests.fakes.journal import FakeReadBack, Medium
 
 STORE = bytes(16)
@@ -39,6 +39,7 @@ def grown(tmp_path_factory):
     """A closed store after COMMITS commits: its folder, its journal (snapshot in the middle), its rows."""
     folder, medium = tmp_path_factory.mktemp("grown"), Medium()
     index = open_index(folder, STORE, FakeReadBack(medium), map_bytes=MAP).index
+    index = put_in_place(folder, index, map_bytes=MAP)
     for sequence in range(1, COMMITS + 1):
         medium.records[sequence] = changes_of(sequence)
         index.commit(sequence, medium.records[sequence])
@@ -67,11 +68,14 @@ def copied(grown, to):
 def come_up(folder, medium, store_id=STORE):
     """(how it came up, its rows, whether a snapshot is due); closed without ceremony."""
     opened = open_index(folder, store_id, FakeReadBack(medium), map_bytes=MAP)
+    index = opened.index
+    if opened.provisional:
+        index = put_in_place(folder, index, map_bytes=MAP)
     try:
-        assert opened.index.store_id() == store_id
-        return opened.recovery, opened.index.read(rows_of), opened.snapshot_due
+        assert index.store_id() == store_id
+        return opened.recovery, index.read(rows_of), opened.snapshot_due
     finally:
-        opened.index.close()
+        index.close()
 
 
 def pages(folder):
