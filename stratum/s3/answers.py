@@ -6,12 +6,13 @@ Source: docs.aws.amazon.com/AmazonS3/latest/API, the response syntax of each ope
 """
 
 from collections.abc import Iterable
+from urllib.parse import quote
 
 from stratum.core.objects import ObjectView
 from stratum.core.records import Checksum
 from stratum.s3.headers import iso_date
 from stratum.s3.http import Response
-from stratum.s3.xml import Node, node, render, url_encode
+from stratum.s3.xml import Node, node, render
 
 OWNER_ID = "stratum"
 
@@ -28,7 +29,7 @@ def quoted(etag: str) -> str:
 
 def shown(key: bytes, *, encode: bool) -> str:
     """A key, prefix or delimiter as a listing shows it; `encode`: the client asked for encoding-type=url."""
-    return url_encode(key) if encode else key.decode(errors="replace")
+    return quote(key, safe="/") if encode else key.decode(errors="replace")
 
 
 def owner_node(name: str = OWNER_ID) -> Node:

@@ -22,8 +22,8 @@ from stratum.s3.headers import (
 )
 from stratum.s3.http import Response
 from stratum.s3.listing import page_limit
-from stratum.s3.payload import read_whole
 from stratum.s3.routes import parse_copy_source
+from stratum.s3.small_body import read_whole
 from stratum.s3.xml import Node, child_text, children, node, parse
 
 ALGORITHMS = ("CRC32", "CRC32C", "CRC64NVME", "SHA1", "SHA256")

@@ -18,8 +18,8 @@ from stratum.s3.headers import (
     write_condition,
 )
 from stratum.s3.http import Response
-from stratum.s3.payload import read_whole
 from stratum.s3.routes import parse_copy_source
+from stratum.s3.small_body import read_whole
 from stratum.s3.xml import child_text, children, node, parse
 
 

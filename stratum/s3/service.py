@@ -10,7 +10,7 @@ from stratum.s3.call import Call
 from stratum.s3.errors import S3Error
 from stratum.s3.headers import iso_date
 from stratum.s3.http import Response
-from stratum.s3.payload import read_whole
+from stratum.s3.small_body import read_whole
 from stratum.s3.xml import child_text, node, parse
 
 DEFAULT_REGION = "us-east-1"  # where S3 answers a second creation by the owner with 200

@@ -34,7 +34,7 @@ class Endpoint:
             aws_access_key_id=access,
             aws_secret_access_key=secret,
             region_name="us-east-1",
-            config=Config(s3={"addressing_style": "path"}, **config),
+            config=Config(signature_version="s3v4", s3={"addressing_style": "path"}, **config),
         )
 
     async def call(self, method: str, **arguments):
