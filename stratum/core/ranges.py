@@ -11,6 +11,7 @@ Invariants
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Sequence
+from typing import TypeGuard
 
 from stratum.core.manifest import Span, slice_run, trim
 from stratum.core.records import Run
@@ -23,6 +24,11 @@ Piece = Buffer | Run | None
 
 Range = tuple[int, int, Piece]
 """Start, stop, and what rests there."""
+
+
+def is_buffer(piece: Piece) -> TypeGuard[Buffer]:
+    """Is the piece bytes in memory?"""
+    return piece is not None and not isinstance(piece, Run)
 
 
 def cut_piece(piece: Piece, start: int, stop: int) -> Piece:
@@ -65,21 +71,39 @@ class Ranges:
             return
         stop = offset + len(data)
         if not self._write_into_growing(offset, stop, data):
-            self._put(offset, stop, bytearray(data) if len(data) < GROWING_BYTES else data)
+            self.place(offset, stop, bytearray(data) if len(data) < GROWING_BYTES else data)
 
     def put(self, offset: int, run: Run) -> None:
         """Put a run at `offset`, over what was there."""
-        self._put(offset, offset + run.length, run)
+        self.place(offset, offset + run.length, run)
 
     def clear(self, start: int, stop: int) -> None:
         """Let [start, stop) be zeros, whatever was there."""
         if start < stop:
-            self._put(start, stop, None)
+            self.place(start, stop, None)
+
+    def place(self, start: int, stop: int, piece: Piece) -> None:
+        """Let `piece` be what rests in [start, stop), which is not empty."""
+        first, last = bisect_right(self._stops, start), bisect_left(self._starts, stop)
+        kept: list[Range] = []
+        for at in range(first, last):
+            low, high, old = self._starts[at], self._stops[at], self._pieces[at]
+            self.held -= _held(old, low, high)
+            if low < start:
+                kept.append((low, start, cut_piece(old, 0, start - low)))
+            if high > stop:
+                kept.append((stop, high, cut_piece(old, stop - low, high - low)))
+        kept.append((start, stop, piece))
+        kept.sort(key=lambda entry: entry[0])
+        self._starts[first:last] = [low for low, _, _ in kept]
+        self._stops[first:last] = [high for _, high, _ in kept]
+        self._pieces[first:last] = [part for _, _, part in kept]
+        self.held += sum(_held(part, low, high) for low, high, part in kept)
 
     def lay(self, upper: "Ranges") -> None:
         """Put all of `upper` over what is here."""
         for start, stop, piece in upper:
-            self._put(start, stop, piece)
+            self.place(start, stop, piece)
 
     def within(self, start: int, stop: int) -> list[Range]:
         """The ranges that touch [start, stop), trimmed to it."""
@@ -102,7 +126,7 @@ class Ranges:
         """The bytes in memory, neighbours together."""
         found: list[Block] = []
         for start, stop, piece in self:
-            if piece is None or isinstance(piece, Run):
+            if not is_buffer(piece):
                 continue
             if found and found[-1].stop == start:
                 found[-1].add(piece, stop - start)
@@ -125,23 +149,6 @@ class Ranges:
             self.held += stop - end
         piece[offset - start : stop - start] = data
         return True
-
-    def _put(self, start: int, stop: int, piece: Piece) -> None:
-        first, last = bisect_right(self._stops, start), bisect_left(self._starts, stop)
-        kept: list[Range] = []
-        for at in range(first, last):
-            low, high, old = self._starts[at], self._stops[at], self._pieces[at]
-            self.held -= _held(old, low, high)
-            if low < start:
-                kept.append((low, start, cut_piece(old, 0, start - low)))
-            if high > stop:
-                kept.append((stop, high, cut_piece(old, stop - low, high - low)))
-        kept.append((start, stop, piece))
-        kept.sort(key=lambda entry: entry[0])
-        self._starts[first:last] = [low for low, _, _ in kept]
-        self._stops[first:last] = [high for _, high, _ in kept]
-        self._pieces[first:last] = [part for _, _, part in kept]
-        self.held += sum(_held(part, low, high) for low, high, part in kept)
 
 
 class Block:
@@ -190,4 +197,4 @@ def deal(spans: Sequence[Span], blocks: Iterable[Block]) -> list[Span]:
 
 
 def _held(piece: Piece, start: int, stop: int) -> int:
-    return 0 if piece is None or isinstance(piece, Run) else stop - start
+    return stop - start if is_buffer(piece) else 0

@@ -1,0 +1,96 @@
+"""The verbs of the mount on attributes: mode, owner, times, size, and what the file system as a whole has room for.
+
+Room: stratum/engine. May import: core, store.disks, engine.{file_mounted, file_table}.
+"""
+
+import stat
+from dataclasses import dataclass
+
+import msgspec
+
+from stratum.core.config import Settings
+from stratum.core.records import Inode
+from stratum.core.schema import inode_key
+from stratum.core.txn import Txn, save
+from stratum.engine.file_mounted import Mounted
+from stratum.engine.file_table import FileTable, load_inode
+from stratum.store.disks import Disks
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AttributeChange:
+    """What is to be set; None: stays. Times in ns since the epoch."""
+
+    mode: int | None = None  # permission bits
+    uid: int | None = None
+    gid: int | None = None
+    size: int | None = None
+    atime: int | None = None
+    mtime: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """Bytes of content that the store can hold, and still has room for."""
+
+    total: int
+    free: int
+
+
+class FileAttributes:
+    """Attributes of inodes."""
+
+    def __init__(self, mounted: Mounted, table: FileTable, disks: Disks, settings: Settings) -> None:
+        self._mounted = mounted
+        self._table = table
+        self._disks = disks
+        self._settings = settings
+
+    def get(self, number: int) -> Inode:
+        """The inode as the mount shows it. Raises NoSuchInode."""
+        return self._table.record(number)
+
+    async def set(self, number: int, to: AttributeChange, *, opened: bool = False) -> Inode:
+        """Set attributes, return the result. A new size is published as by close, unless the file is `opened`.
+
+        Raises NoSuchInode, IsADirectory, TooLarge.
+        """
+        if to.size is not None:
+            file = self._table.use(number)
+            file.truncate(to.size)
+            if not opened:
+                self._table.publisher.enqueue(file)
+        if (to.mode, to.uid, to.gid, to.atime, to.mtime) != (None,) * 5:
+            await self._set_in_record(number, to)
+        return self._table.record(number)
+
+    async def _set_in_record(self, number: int, to: AttributeChange) -> None:
+        now = self._mounted.now_ns()
+
+        def change(txn: Txn) -> None:
+            old = load_inode(txn, number)
+            new = msgspec.structs.replace(
+                old,
+                mode=old.mode if to.mode is None else stat.S_IFMT(old.mode) | stat.S_IMODE(to.mode),
+                uid=old.uid if to.uid is None else to.uid,
+                gid=old.gid if to.gid is None else to.gid,
+                atime=old.atime if to.atime is None else to.atime,
+                mtime=old.mtime if to.mtime is None else to.mtime,
+                ctime=now,
+            )
+            save(txn, inode_key(number), new)
+
+        await self._mounted.meta.room()
+        self._mounted.apply(change)
+        file = self._table.files.get(number)
+        if file is not None and to.mtime is not None:
+            file.mtime_was_set()
+
+    def room(self) -> Room:
+        """What the disks in service hold together, less parity; the smallest disk sets the measure for all."""
+        states = [self._disks.state(slot) for slot in self._disks.in_service()]
+        if not states:
+            return Room(0, 0)
+        share = len(states) * self._settings.k / (self._settings.k + self._settings.parity)
+        total, free = min(state.total for state in states), min(state.free for state in states)
+        return Room(int(total * share), int(free * share))

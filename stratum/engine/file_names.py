@@ -1,0 +1,362 @@
+"""The verbs of the mount on names: look up, list, make, link, rename, remove.
+
+Room: stratum/engine. May import: core, engine.{buckets, file_mounted, file_table}.
+
+Every verb is one change: visible at once, durable with the next group commit, in the order of the calls. Names are
+those of the mount, aliases included (core.alias). Directory 1 holds the buckets: a directory made there is a bucket.
+"""
+
+import stat
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeVar
+
+import msgspec
+
+from stratum.core.alias import parse, stored_name_to_make
+from stratum.core.directories import get_directory
+from stratum.core.errors import (
+    EntryExists,
+    InvalidBucketName,
+    NameTooLong,
+    NoSuchKey,
+    NotADirectory,
+    NotPermitted,
+    TooManyLinks,
+)
+from stratum.core.inodes import drop_link, get_inode
+from stratum.core.mount_names import target_name
+from stratum.core.names import FILE_NAME_BYTES
+from stratum.core.namespace import (
+    DirectoryMaker,
+    add,
+    drop,
+    find,
+    make_directory,
+    remove_directory,
+    rename,
+    take_marker,
+    visible_children,
+)
+from stratum.core.records import Entry, Inode, Kind
+from stratum.core.schema import ROOT_INODE, inode_key, take_number
+from stratum.core.txn import Txn, save
+from stratum.core.views import EMPTY_MD5
+from stratum.engine.buckets import Buckets
+from stratum.engine.file_digest import md5_of
+from stratum.engine.file_mounted import Mounted
+from stratum.engine.file_table import FileTable, load_inode
+
+T = TypeVar("T")
+
+Node = tuple[int, Inode]
+"""An inode number and its record as the mount shows it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who asks: becomes the owner of what is made."""
+
+    uid: int
+    gid: int
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """An entry of a directory as the mount lists it. `cookie`: its place, which no other entry ever has."""
+
+    name: bytes
+    stored: bytes
+    cookie: int
+    number: int
+    inode: Inode
+
+
+class FileNames:
+    """Names of one tree."""
+
+    def __init__(self, mounted: Mounted, table: FileTable, buckets: Buckets) -> None:
+        self._mounted = mounted
+        self._table = table
+        self._buckets = buckets
+
+    # --- looking --------------------------------------------------------------------------------------------
+
+    def lookup(self, parent: int, name: bytes) -> Node | None:
+        """What a name leads to, or None. Raises NoSuchInode, NameTooLong."""
+
+        def query(txn: Txn) -> Node | None:
+            if name in (b".", b".."):
+                here = load_inode(txn, parent)
+                number = parent if name == b"." else here.parent or parent
+                return number, load_inode(txn, number)
+            found = find(txn, parent, name)
+            return None if found is None else (found[1].inode, get_inode(txn, found[1].inode))
+
+        node = self._mounted.meta.read(query)
+        if node is None:
+            check_length(name)
+            return None
+        return node[0], self._table.shown(*node)
+
+    def list(self, directory: int, after: bytes | None, limit: int) -> list[Listed]:
+        """At most `limit` entries above the stored name `after`, in stored order. Raises CorruptRecord."""
+
+        def query(txn: Txn) -> list[Listed]:
+            listed: list[Listed] = []
+            for name, stored, entry in visible_children(txn, directory, after):
+                inode = self._table.shown(entry.inode, get_inode(txn, entry.inode))
+                listed.append(Listed(name, stored, entry.cookie, entry.inode, inode))
+                if len(listed) >= limit:
+                    break
+            return listed
+
+        return self._mounted.meta.read(query)
+
+    def stored_name_at(self, directory: int, cookie: int) -> bytes | None:
+        """The stored name of the entry with a cookie; None if there is none any more. Reads the whole directory."""
+
+        def query(txn: Txn) -> bytes | None:
+            shown = visible_children(txn, directory)
+            return next((stored for _, stored, entry in shown if entry.cookie == cookie), None)
+
+        return self._mounted.meta.read(query)
+
+    # --- making ---------------------------------------------------------------------------------------------
+
+    async def create(
+        self, parent: int, name: bytes, mode: int, who: Caller, *, exclusive: bool = True
+    ) -> tuple[int, Inode, bool]:
+        """Make an empty file that S3 does not see before it is closed; return (number, record, made).
+
+        Not `exclusive`: a file that is there already is returned as it is. Raises EntryExists, NotPermitted (beside
+        the buckets), NameTooLong, NoSuchInode.
+        """
+        if not exclusive:
+            node = self.lookup(parent, name)
+            if node is not None:
+                return *node, False
+        number, inode = await self._make(parent, name, Kind.OBJECT, stat.S_IFREG | stat.S_IMODE(mode), who)
+        return number, inode, True
+
+    async def make_node(self, parent: int, name: bytes, mode: int, rdev: int, who: Caller) -> Node:
+        """Make a FIFO, socket or device, or an empty file that S3 sees at once. Raises as `create`."""
+        if stat.S_ISREG(mode):
+            return await self._make(parent, name, Kind.OBJECT, mode, who, etag=EMPTY_MD5)
+        return await self._make(parent, name, Kind.SPECIAL, mode, who, rdev=rdev)
+
+    async def symlink(self, parent: int, name: bytes, target: bytes, who: Caller) -> Node:
+        """Make a symbolic link. Raises as `create`."""
+        mode = stat.S_IFLNK | 0o777
+        return await self._make(
+            parent, name, Kind.SYMLINK, mode, who, etag=md5_of(target), target=target, size=len(target)
+        )
+
+    async def _make(
+        self,
+        parent: int,
+        name: bytes,
+        kind: Kind,
+        mode: int,
+        who: Caller,
+        *,
+        etag: str = "",
+        target: bytes = b"",
+        size: int = 0,
+        rdev: int = 0,
+    ) -> Node:
+        now = self._mounted.now_ns()
+
+        def change(txn: Txn) -> Node:
+            above = _parent(txn, parent)
+            stored, beside = _name_to_make(txn, parent, name, directory=False)
+            number = take_number(txn, "inode")
+            inode = Inode(
+                kind=kind,
+                mode=mode,
+                uid=who.uid,
+                gid=_group(above, who),
+                nlink=1,
+                size=size,
+                atime=now,
+                mtime=now,
+                ctime=now,
+                btime=now,
+                etag=etag,
+                target=target,
+                rdev=rdev,
+            )
+            add(txn, parent, stored, number, kind, now, beside=beside)
+            save(txn, inode_key(number), inode)
+            return number, inode
+
+        return await self._apply(change)
+
+    async def make_directory(self, parent: int, name: bytes, mode: int, who: Caller) -> Node:
+        """Make a directory; below the root, a bucket.
+
+        Raises EntryExists, BucketExists, InvalidBucketName, NameTooLong, NoSuchInode.
+        """
+        permissions = stat.S_IFDIR | stat.S_IMODE(mode)
+        if parent == ROOT_INODE:
+            return await self._make_bucket(name, permissions, who)
+        now = self._mounted.now_ns()
+
+        def change(txn: Txn) -> Node:
+            above = get_directory(txn, parent)
+            stored, beside = _name_to_make(txn, parent, name, directory=True)
+            inherited = permissions | (above.mode & stat.S_ISGID)
+            maker = DirectoryMaker(uid=who.uid, gid=_group(above, who), mode=inherited, now=now)
+            number, _ = make_directory(txn, parent, stored, maker, beside=beside)
+            return number, get_inode(txn, number)
+
+        return await self._apply(change)
+
+    async def _make_bucket(self, name: bytes, mode: int, who: Caller) -> Node:
+        root = (await self._buckets.create(_bucket_name(name), "")).root
+
+        def change(txn: Txn) -> Node:
+            inode = msgspec.structs.replace(load_inode(txn, root), mode=mode, uid=who.uid, gid=who.gid)
+            save(txn, inode_key(root), inode)
+            return root, inode
+
+        return await self._apply(change)
+
+    async def link(self, number: int, parent: int, name: bytes) -> Node:
+        """Give a file one more name.
+
+        Raises NotPermitted (a directory, or beside the buckets), TooManyLinks, EntryExists, NoSuchKey, NameTooLong.
+        """
+        now = self._mounted.now_ns()
+
+        def change(txn: Txn) -> Node:
+            _parent(txn, parent)
+            inode = load_inode(txn, number)
+            if inode.kind is Kind.DIRECTORY:
+                raise NotPermitted("a directory has one name")
+            if inode.nlink == 0:
+                raise NoSuchKey(f"inode {number} has no name left")
+            if inode.nlink >= self._mounted.limits.links:
+                raise TooManyLinks(f"inode {number}")
+            stored, beside = _name_to_make(txn, parent, name, directory=False)
+            add(txn, parent, stored, number, inode.kind, now, beside=beside)
+            inode = msgspec.structs.replace(inode, nlink=inode.nlink + 1, ctime=now)
+            save(txn, inode_key(number), inode)
+            return number, inode
+
+        number, inode = await self._apply(change)
+        return number, self._table.shown(number, inode)
+
+    # --- removing and moving --------------------------------------------------------------------------------
+
+    async def unlink(self, parent: int, name: bytes) -> None:
+        """Take away a name that is no directory's. Raises NoSuchKey, IsADirectory, NameTooLong."""
+        now = self._mounted.now_ns()
+
+        def change(txn: Txn) -> None:
+            stored, _ = _existing(txn, parent, name)
+            entry, _ = drop(txn, parent, stored, now)
+            self._drop_link(txn, entry, now)
+
+        await self._apply(change)
+
+    async def remove_directory(self, parent: int, name: bytes) -> None:
+        """Remove an empty directory; below the root, a bucket.
+
+        Raises NoSuchKey, NotADirectory, DirectoryNotEmpty, BucketNotEmpty, NameTooLong.
+        """
+        if parent == ROOT_INODE:
+            await self._buckets.delete(_bucket_name(name))
+            return
+        now = self._mounted.now_ns()
+
+        def change(txn: Txn) -> None:
+            stored, entry = _existing(txn, parent, name)
+            if entry.kind is not Kind.DIRECTORY:
+                raise NotADirectory(name.decode(errors="replace"))
+            marker = take_marker(txn, entry.inode)
+            remove_directory(txn, parent, stored, now, is_open=self._table.is_pinned)
+            self._drop_link(txn, marker, now)
+
+        await self._apply(change)
+
+    async def rename(
+        self, parent: int, name: bytes, new_parent: int, new_name: bytes, *, noreplace: bool, exchange: bool
+    ) -> None:
+        """Move a name, replacing what was there, or exchange two names. Raises what core.rename raises."""
+        now = self._mounted.now_ns()
+
+        def change(txn: Txn) -> None:
+            get_directory(txn, new_parent)
+            stored, entry = _existing(txn, parent, name)
+            if find(txn, new_parent, new_name) is None:
+                check_length(new_name)
+            new_stored = target_name(txn, new_parent, new_name, directory=entry.kind is Kind.DIRECTORY)
+            done = rename(
+                txn,
+                parent,
+                stored,
+                new_parent,
+                new_stored,
+                now,
+                noreplace=noreplace,
+                exchange=exchange,
+                beside=parse(new_name).beside,
+                is_open=self._table.is_pinned,
+            )
+            if done.replaced is not None and done.replaced.kind is not Kind.DIRECTORY:
+                self._drop_link(txn, done.replaced, now)
+            self._drop_link(txn, done.marker, now)
+            if done.changes and entry.kind is not Kind.DIRECTORY:
+                moved = get_inode(txn, entry.inode)
+                save(txn, inode_key(entry.inode), msgspec.structs.replace(moved, ctime=now))
+
+        await self._apply(change)
+
+    def _drop_link(self, txn: Txn, entry: Entry | None, now: int) -> None:
+        if entry is not None:
+            drop_link(txn, entry.inode, open_somewhere=self._table.is_pinned(entry.inode), now=now)
+
+    async def _apply(self, change: Callable[[Txn], T]) -> T:
+        await self._mounted.meta.room()
+        return self._mounted.apply(change)
+
+
+def check_length(name: bytes) -> None:
+    """Raise NameTooLong for a name that nothing can be made under."""
+    if len(name) > FILE_NAME_BYTES:
+        raise NameTooLong(f"{len(name)} bytes")
+
+
+def _parent(txn: Txn, number: int) -> Inode:
+    """The directory in which something that is no directory is made. Raises NotPermitted, NoSuchInode."""
+    if number == ROOT_INODE:
+        raise NotPermitted("only buckets are in the root directory")
+    return get_directory(txn, number)
+
+
+def _group(parent: Inode, who: Caller) -> int:
+    return parent.gid if parent.mode & stat.S_ISGID else who.gid
+
+
+def _name_to_make(txn: Txn, parent: int, name: bytes, *, directory: bool) -> tuple[bytes, bool]:
+    """The stored name, and whether the other kind of the same base may be there. Raises EntryExists, NameTooLong."""
+    if find(txn, parent, name) is not None:
+        raise EntryExists(name.decode(errors="replace"))
+    check_length(name)
+    return stored_name_to_make(name, directory=directory), parse(name).beside
+
+
+def _existing(txn: Txn, parent: int, name: bytes) -> tuple[bytes, Entry]:
+    found = find(txn, parent, name)
+    if found is None:
+        check_length(name)
+        raise NoSuchKey(name.decode(errors="replace"))
+    return found
+
+
+def _bucket_name(name: bytes) -> str:
+    try:
+        return name.decode("ascii")
+    except UnicodeDecodeError as error:
+        raise InvalidBucketName(name.decode(errors="replace")) from error

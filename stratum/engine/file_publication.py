@@ -1,0 +1,67 @@
+"""How a mounted file becomes its next published version: one change of the index.
+
+Room: stratum/engine. May import: core.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import msgspec
+
+from stratum.core.manifest import Span, attach, copy_spans, detach, inode_user, punch, users
+from stratum.core.records import Inode
+from stratum.core.schema import inode_key, take_number
+from stratum.core.txn import Txn, load, save
+from stratum.engine.contents import Contents
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Publication:
+    """What a file becomes. `mtime` None: as the record says."""
+
+    number: int
+    size: int
+    mtime: int | None
+    ctime: int
+    etag: str
+    zeros: Sequence[tuple[int, int]]
+    spans: Sequence[Span]
+
+
+def publish(txn: Txn, contents: Contents, new: Publication) -> Inode | None:
+    """Inside a change: make `new` the published version. Returns the record; None if the inode is gone."""
+    old = load(txn, inode_key(new.number), Inode)
+    if old is None:
+        return None
+    content = _own_content(txn, new.number, old, needed=bool(new.spans or new.zeros))
+    for start, stop in new.zeros:
+        punch(txn, content, start, stop)
+    if new.spans:
+        contents.record(txn, content, new.spans)
+    inode = msgspec.structs.replace(
+        old,
+        size=new.size,
+        mtime=old.mtime if new.mtime is None else new.mtime,
+        ctime=max(old.ctime, new.ctime),
+        content=content,
+        etag=new.etag,
+        checksum=None,
+        parts=(),
+        generation=old.generation + 1,
+    )
+    save(txn, inode_key(new.number), inode)
+    return inode
+
+
+def _own_content(txn: Txn, number: int, inode: Inode, *, needed: bool) -> int:
+    """A content that nobody but the inode uses: a clone if it is shared (manifest M4), made if there is none."""
+    if inode.content and (not needed or users(txn, inode.content) == 1):
+        return inode.content
+    if not needed:
+        return 0
+    content = take_number(txn, "content")
+    attach(txn, content, inode_user(number))
+    if inode.content:
+        copy_spans(txn, inode.content, 0, 2**62, content, 0)
+        detach(txn, inode.content, inode_user(number))
+    return content

@@ -1,0 +1,187 @@
+"""Mounted files: open, read, write, fsync, close; and the way to names, attributes and extended attributes.
+
+Room: stratum/engine. May import: core, store, engine.{buckets, contents, file_*, publisher}.
+
+What a door to a file system needs, in terms of inodes and offsets; it knows no kernel. Writing is into memory; bytes
+become visible to S3 when they are published: at once and durable by `fsync`, within `Limits.publish_delay` by `close`.
+"""
+
+import logging
+from collections.abc import Callable, Iterable
+from itertools import count
+
+import trio
+
+from stratum.core.config import Settings
+from stratum.core.errors import NoSuchInode, StratumError
+from stratum.core.records import Inode
+from stratum.engine.buckets import Buckets
+from stratum.engine.contents import Contents
+from stratum.engine.file_attributes import FileAttributes
+from stratum.engine.file_mounted import Memory, Mounted
+from stratum.engine.file_names import Caller, FileNames
+from stratum.engine.file_open import OpenFile
+from stratum.engine.file_pressure import Pressure
+from stratum.engine.file_table import FileTable
+from stratum.engine.file_xattrs import FileXattrs
+from stratum.store.disks import Disks
+from stratum.store.meta import Meta
+
+log = logging.getLogger(__name__)
+
+
+class Files:
+    """The mount's side of the engine. Everything belongs to the event loop's thread."""
+
+    def __init__(
+        self,
+        meta: Meta,
+        contents: Contents,
+        buckets: Buckets,
+        disks: Disks,
+        settings: Settings,
+        now_ns: Callable[[], int],
+    ) -> None:
+        limits = settings.limits
+        mounted = Mounted(meta, contents, limits, now_ns, Memory(limits.dirty_bytes))
+        table = FileTable(mounted)
+        self.names = FileNames(mounted, table, buckets)
+        self.attributes = FileAttributes(mounted, table, disks, settings)
+        self.xattrs = FileXattrs(mounted)
+        self._mounted = mounted
+        self._table = table
+        self._pressure = Pressure(mounted, table.files)
+        self._close_is_durable = settings.close == "durable"
+        self._handles: dict[int, OpenFile] = {}
+        self._next_handle = count(1)
+
+    # --- open files -----------------------------------------------------------------------------------------
+
+    def open(self, number: int, *, truncate: bool = False) -> int:
+        """Open a regular file, return a handle. Raises NoSuchInode, IsADirectory, NotPermitted."""
+        file = self._table.use(number)
+        if truncate:
+            file.truncate(0)
+        return self._new_handle(file)
+
+    async def create(
+        self, parent: int, name: bytes, mode: int, who: Caller, *, exclusive: bool, truncate: bool
+    ) -> tuple[int, int, Inode]:
+        """Make a file, or take the one that is there if not `exclusive`; return (handle, number, record).
+
+        Raises what FileNames.create and `open` raise.
+        """
+        number, inode, made = await self.names.create(parent, name, mode, who, exclusive=exclusive)
+        file = self._table.use(number, inode)
+        if truncate and not made:
+            file.truncate(0)
+        return self._new_handle(file), number, self._table.shown(number, inode)
+
+    async def read(self, handle: int, offset: int, size: int) -> bytes:
+        """Bytes from `offset` on, fewer than `size` only at the end. Raises TooFewShards."""
+        return await self._file(handle).read(offset, size)
+
+    async def write(self, handle: int, offset: int, content: bytes) -> None:
+        """Put bytes at `offset`; waits while too much is in memory. Raises TooLarge, and what failed before."""
+        file = self._file(handle)
+        if file.error is not None:
+            file.report()
+        file.write(offset, content)
+        if self._pressure.note(file):
+            await self._pressure.room(file)
+
+    async def fsync(self, handle: int) -> None:
+        """Return when the file is published and durable, with every name that was made before.
+
+        Raises TooFewDisks, StoreFull, ReadOnly.
+        """
+        file = self._file(handle)
+        file.report()
+        await file.publish(closing=False)
+        await self._mounted.durable()
+
+    async def fsync_directory(self) -> None:
+        """Return when everything closed, made, renamed and removed so far is durable. Raises ReadOnly."""
+        await self._table.publisher.settle(None)
+
+    async def flush(self, handle: int) -> None:
+        """A descriptor was closed: have the file published soon. Raises what failed before."""
+        file = self._file(handle)
+        file.report()
+        if not file.dirty:
+            return
+        self._table.publisher.enqueue(file)
+        if self._close_is_durable:
+            await self._table.publisher.settle(file.number)
+            file.report()
+
+    async def release(self, handle: int) -> None:
+        """The last descriptor of a handle was closed: forget the handle."""
+        file = self._handles.pop(handle)
+        file.handles -= 1
+        await self._table.release(file)
+
+    def _new_handle(self, file: OpenFile) -> int:
+        handle = next(self._next_handle)
+        self._handles[handle] = file
+        file.handles += 1
+        return handle
+
+    def _file(self, handle: int) -> OpenFile:
+        file = self._handles.get(handle)
+        if file is None:
+            raise NoSuchInode(f"handle {handle}")
+        return file
+
+    # --- inodes in use --------------------------------------------------------------------------------------
+
+    def pin(self, number: int, times: int = 1) -> None:
+        """The kernel was told of an inode: its record stays until `unpin`."""
+        self._table.pin(number, times)
+
+    def unpin(self, forgotten: Iterable[tuple[int, int]]) -> None:
+        """The kernel forgot inodes: (number, times)."""
+        self._table.unpin(forgotten)
+
+    def is_pinned(self, number: int) -> bool:
+        """Is the inode open, or known to the kernel?"""
+        return self._table.is_pinned(number)
+
+    # --- for S3 and for the engine --------------------------------------------------------------------------
+
+    @property
+    def idle(self) -> bool:
+        """Does nothing wait for publication?"""
+        return self._table.publisher.idle
+
+    async def settle(self, number: int | None) -> None:
+        """Have what was closed (one inode, or everything) published now; durable on return, or failed."""
+        if not self._table.publisher.idle:
+            await self._table.publisher.settle(number)
+
+    async def free_orphans(self) -> None:
+        """Free what lost its last name while it was open when the process ended."""
+        await self._table.free_orphans()
+
+    async def run(self) -> None:
+        """Publish closed files, and keep memory bounded, until cancelled."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._table.publisher.run)
+            nursery.start_soon(self._pressure.run)
+
+    async def publish_all(self) -> None:
+        """Publish every file, also those that are open, durable on return. What fails is logged."""
+        for file in list(self._table.files.values()):
+            try:
+                await file.publish(closing=True)
+            except StratumError as error:
+                log.error("a file could not be published: %s", error, extra={"inode": file.number})
+                file.error = error
+        await self._mounted.durable()
+
+    async def close(self) -> None:
+        """Nobody uses the mount any more: publish everything, forget every handle and what the kernel knew."""
+        await self.publish_all()
+        for handle in list(self._handles):
+            await self.release(handle)
+        self._table.unpin_all()
