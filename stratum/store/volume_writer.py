@@ -53,7 +53,7 @@ class _Part:
         self.error: VolumeBroken | None = None
         self.sealed = trio.Event()
 
-    async def append(self, data: bytes, cell_bytes: int) -> None:
+    async def append(self, data: bytes | memoryview, cell_bytes: int) -> None:
         """Write bytes. Raises VolumeBroken."""
         runs = stripe(data, self.volume.k, cell_bytes)
         at = await self.volume.append(runs)
@@ -124,7 +124,7 @@ class VolumeWriter:
         stripe_bytes = self._k * self._limits.cell_bytes
         return max(1, self._limits.put_window_bytes // stripe_bytes) * stripe_bytes
 
-    def _take(self, size: int) -> bytes:
+    def _take(self, size: int) -> bytes | memoryview:
         """Return the next `size` bytes that are held, without a copy if they came as one."""
         taken: list[bytes | memoryview] = []
         self._held_bytes -= size
@@ -138,10 +138,9 @@ class VolumeWriter:
                 taken.append(view[:size])
                 self._held[0] = view[size:]
                 size = 0
-        only = taken[0]
-        return only if len(taken) == 1 and isinstance(only, bytes) else b"".join(taken)
+        return taken[0] if len(taken) == 1 else b"".join(taken)
 
-    async def _flush(self, data: bytes) -> None:
+    async def _flush(self, data: bytes | memoryview) -> None:
         for _ in range(self._attempts):
             part = self._filling or self._begin()
             try:

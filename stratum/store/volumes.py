@@ -9,6 +9,7 @@ Invariants
     U3  Nothing here deletes but `remove` and `remove_from`, which are the reaper's.
 """
 
+import logging
 from collections import Counter
 from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -16,7 +17,7 @@ from contextlib import contextmanager
 import trio
 
 from stratum.core.config import Settings
-from stratum.core.errors import ReadOnly, StoreFull, TooFewDisks, TooFewShards
+from stratum.core.errors import DiskFailed, ReadOnly, StoreFull, TooFewDisks, TooFewShards
 from stratum.core.placement import choose_code, choose_slots
 from stratum.core.records import Extent, Repair, Volume
 from stratum.core.schema import repair_key, volume_key
@@ -29,6 +30,8 @@ from stratum.store.shards import OpenShards
 from stratum.store.volume_reader import Located, VolumeReader
 from stratum.store.volume_repair import VolumeRepair
 from stratum.store.volume_writer import VolumeWriter
+
+log = logging.getLogger(__name__)
 
 
 class Volumes:
@@ -63,7 +66,7 @@ class Volumes:
         self._closed = False
         self._hop = Hop(disks, limits)
         self._shards = OpenShards(store_id, limits.open_shards)
-        self._reader = VolumeReader(disks, limits, self._hop, self._shards, self._locate, self._note_damage)
+        self._reader = VolumeReader(disks, limits, self._hop, self._shards, self._locate, on_damage)
         self._packs = Packs(limits, self.begin, self.abandon)
         self._repair = VolumeRepair(disks, self._hop, store_id)
 
@@ -102,20 +105,34 @@ class Volumes:
         """
         if self._closed:
             raise ReadOnly("the store is closing")
-        serving = self._disks.in_service()
-        usable = [slot for slot in serving if slot not in avoid]
-        try:
-            k, m = choose_code(self._settings.k, self._settings.parity, len(usable))
-        except TooFewDisks as error:
-            if len(usable) == len(serving):
-                raise
-            raise StoreFull(f"no room on {len(serving) - len(usable)} of {len(serving)} disks") from error
+        usable, (k, m) = self._choose_disks(avoid)
         number = self._take_volume_id()
         header = self._store_id, self._sequence()
         slots = choose_slots(number, usable, m)
         volume = OpenVolume(number, (k, m), slots, header, self._disks, self._hop, self._settings.limits)
         self._placed[number] = volume
         return volume
+
+    def _choose_disks(self, avoid: Collection[int]) -> tuple[list[int], tuple[int, int]]:
+        """Return the slots to choose from and the code; disks about to be full only if there is no other way."""
+        k, parity = self._settings.k, self._settings.parity
+        serving = self._disks.in_service()
+        usable = [slot for slot in serving if slot not in avoid]
+        roomy = [slot for slot in usable if self._has_room(slot)]
+        try:
+            return roomy, choose_code(k, parity, len(roomy))
+        except TooFewDisks:
+            pass  # then the nearly full ones must do
+        try:
+            return usable, choose_code(k, parity, len(usable))
+        except TooFewDisks as error:
+            if len(usable) == len(serving):
+                raise
+            raise StoreFull(f"no room on {len(serving) - len(usable)} of {len(serving)} disks") from error
+
+    def _has_room(self, slot: int) -> bool:
+        state = self._disks.state(slot)
+        return not state.total or state.free > self._settings.limits.volume_bytes
 
     def abandon(self, volume: OpenVolume) -> None:
         """Nobody will ever refer to the volume: its files are the reaper's."""
@@ -210,9 +227,6 @@ class Volumes:
         volume = self._find(number)
         return None if volume is None else (volume, ())
 
-    def _note_damage(self, number: int, shard: int, reason: str) -> None:
-        self._on_damage(number, shard, reason)
-
     # --- looking after them -------------------------------------------------------------------------------
 
     async def verify(self, number: int, volume: Volume) -> dict[int, str]:
@@ -226,10 +240,13 @@ class Volumes:
         self._reader.forget(number, shard)
 
     async def remove(self, number: int, volume: Volume) -> None:
-        """Delete a volume's files on the disks in service (the reaper's). Raises DiskFailed."""
+        """Delete a volume's files on the disks in service (the reaper's)."""
         for slot in volume.slots:
             if slot in self._disks.in_service():
-                await self.remove_from(slot, number)
+                try:
+                    await self.remove_from(slot, number)
+                except DiskFailed as error:  # the sweep for orphans finds the file once the disk is back
+                    log.warning("volume %016x cannot be removed from disk %d now: %s", number, slot, error)
 
     async def remove_from(self, slot: int, number: int) -> None:
         """Delete a volume's files on one disk (the reaper's). Raises DiskFailed."""

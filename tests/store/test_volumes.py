@@ -7,11 +7,15 @@ import errno
 
 import pytest
 import trio
+import trio.testing
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stratum.core.errors import InvalidArgument, ReadOnly, StoreFull, TooFewDisks, TooFewShards
 from stratum.core.layout import touched
+from stratum.store.disk import FolderDisk, Space
+from stratum.store.shards import path_of
+from tests.fakes.disk import FakeDisk
 from tests.store.volume_world import SMALL, World, bytes_up_to
 
 WRITE_CALLS = ["create", "append", "fsync", "fsync_directory"]
@@ -82,24 +86,60 @@ async def test_nothing_written_is_no_extent():
 
 
 async def test_a_cancelled_caller_does_not_stop_the_commit_of_others():
+    for _ in range(8):  # either of the two may be the one that commits for both
+        world = World()
+        hold, straight = trio.Event(), world.slots.run
+        found = {}
+        scopes = {name: trio.CancelScope() for name in (b"leaves", b"stays")}
+
+        async def held(slot, call, hold=hold, straight=straight):
+            await hold.wait()
+            return await straight(slot, call)
+
+        async def append(name, world=world, scopes=scopes, found=found):
+            with scopes[name]:
+                (found[name],) = await world.volumes.append([name])
+
+        world.slots.run = held
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(append, b"leaves")
+            nursery.start_soon(append, b"stays")
+            while not hold.statistics().tasks_waiting:
+                await trio.lowlevel.checkpoint()
+            scopes[b"leaves"].cancel()
+            await trio.testing.wait_all_tasks_blocked()
+            hold.set()
+        assert await world.read(found[b"stays"]) == b"stays"
+
+
+async def test_a_caller_cancelled_before_its_commit_leaves_no_trace():
     world = World()
-    kept = []
+    hold, straight = trio.Event(), world.slots.run
 
-    async def stay():
-        kept.extend(await world.volumes.append([b"kept"]))
+    async def held(slot, call):
+        await hold.wait()
+        return await straight(slot, call)
 
+    world.slots.run = held
+    done = []
+
+    async def append(piece, scope):
+        with scope:
+            done.append(await world.volumes.append([piece]))
+
+    scopes = [trio.CancelScope() for _ in range(3)]
     async with trio.open_nursery() as nursery:
-        scope = trio.CancelScope()
-
-        async def leave():
-            with scope:
-                await world.volumes.append([b"left"])
-
-        nursery.start_soon(leave)
-        nursery.start_soon(stay)
+        nursery.start_soon(append, b"first", scopes[0])
+        while not hold.statistics().tasks_waiting:
+            await trio.lowlevel.checkpoint()
+        nursery.start_soon(append, b"second", scopes[1])
+        nursery.start_soon(append, b"third", scopes[2])
         await trio.testing.wait_all_tasks_blocked()
-        scope.cancel()
-    assert await world.read(kept[0]) == b"kept"
+        scopes[1].cancel()
+        await trio.testing.wait_all_tasks_blocked()
+        hold.set()
+    assert [await world.read(extents) for (extents,) in done] == [b"first", b"third"]
+    assert not any(b"second" in disk.content(path) for disk in world.disks for path in disk.paths())
 
 
 # --- what is recorded -----------------------------------------------------------------------------------------
@@ -339,6 +379,41 @@ async def test_full_disks_are_avoided_and_when_too_few_have_room_the_store_is_fu
     await world.volumes.close()
 
 
+async def test_a_disk_about_to_be_full_gets_no_new_volumes_as_long_as_others_have_room():
+    world = World()
+    world.slots.note_space(2, Space(10**9, SMALL.volume_bytes))
+    extents = await world.stored(b"x" * 5000)
+    assert all(2 not in volume.slots and volume.m == 5 for volume in world.recorded().values())
+    for slot in (1, 3, 4):
+        world.slots.note_space(slot, Space(10**9, 0))
+    late = await world.stored(b"y" * 5000)
+    assert {world.recorded()[extent.volume].m for extent in late} == {6}
+    assert await world.read([*extents, *late]) == b"x" * 5000 + b"y" * 5000
+
+
+async def test_the_same_on_real_folders(tmp_path):
+    for slot in range(6):
+        (tmp_path / str(slot)).mkdir()
+    world = World()
+    world.disks = [FolderDisk(slot, tmp_path / str(slot)) for slot in range(6)]
+    world.start()
+    data = bytes(range(256)) * 70
+    extents = await world.stored(data)
+    (pieces,) = await world.volumes.append([data[:777]])
+    world.record(pieces)
+    await world.volumes.close()
+    world.record_seals()
+    assert await world.read([*extents, *pieces]) == data + data[:777]
+    number = extents[0].volume
+    volume = world.recorded()[number]
+    (tmp_path / str(volume.slots[0]) / path_of(number, 0)).unlink()
+    assert list(await world.volumes.verify(number, volume)) == [0]
+    world.restart()
+    assert await world.read(extents) == data
+    await world.volumes.rebuild(number, volume, 0, volume.slots[0])
+    assert await world.volumes.verify(number, volume) == {}
+
+
 async def test_a_disk_too_slow_for_the_others_drops_out_of_the_volume():
     world = World()
     hold = trio.Event()
@@ -357,13 +432,34 @@ async def test_a_disk_too_slow_for_the_others_drops_out_of_the_volume():
     assert world.slots.in_service() == [0, 1, 2, 3, 4, 5]
 
 
-async def test_a_disk_replaced_under_a_volume_is_not_written_to_by_it():
+async def test_a_disk_replaced_under_a_volume_is_not_taken_for_the_old_one():
     world = World()
     (first,) = await world.volumes.append([b"first"])
+    old = world.disks[2]
+    length = len(old.content(old.paths()[0]))
     world.slots.fail(2, "pulled")
-    world.disks[2].wipe()
-    world.slots.admit(2, world.disks[2])
+    world.slots.admit(2, FakeDisk(2))
     (second,) = await world.volumes.append([b"second"])
     world.record([*first, *second])
     assert await world.read([*first, *second]) == b"firstsecond"
-    assert len(world.disks[2].paths()) <= 1
+    assert len(old.content(old.paths()[0])) == length
+    volume = world.recorded()[first[0].volume]
+    assert (first[0].volume, volume.slots.index(2)) in world.repairs()
+
+
+async def test_an_fsync_on_a_disk_replaced_meanwhile_does_not_count():
+    world = World()
+    straight = world.slots.run
+
+    async def replaced(slot, call):
+        found = await straight(slot, call)
+        if slot == 2:
+            world.slots.fail(2, "pulled")
+            world.slots.admit(2, FakeDisk(2))
+        return found
+
+    world.slots.run = replaced
+    (extents,) = await world.volumes.append([b"bytes"])
+    world.record(extents)
+    volume = world.recorded()[extents[0].volume]
+    assert world.repairs() == {(extents[0].volume, volume.slots.index(2))}

@@ -16,7 +16,7 @@ from stratum.core.layout import columns, touched
 from tests.store.volume_world import SMALL, World, bytes_up_to
 
 few = settings(max_examples=60, deadline=None)
-WHOLE_FILE = ["missing", "empty", "header bit", "other shard", "other volume", "zeros"]
+WHOLE_FILE = ["missing", "empty", "header bit", "other shard", "other volume", "other header", "zeros"]
 KINDS = [*WHOLE_FILE, "frame bit", "cut short", "torn", "misdirected frame"]
 bodies = bytes_up_to(6000)
 damages = st.tuples(st.sampled_from(KINDS), st.integers(0, 2**32))
@@ -41,6 +41,8 @@ def spoil(world, number, index, kind, chance, original):
         changed = original[(index + 1) % len(original)]
     elif kind == "other volume":
         changed = content[:32] + b"\x01" + content[33:]
+    elif kind == "other header":
+        changed[:128] = original[(index + 1) % len(original)][:128]
     elif kind == "zeros":
         changed = bytes(len(content))
     elif kind == "cut short":
