@@ -183,7 +183,7 @@ def delete_bucket(name: str, **options: Any) -> None:
 
 @main.group()
 def config() -> None:
-    """See the settings."""
+    """Show the settings: what a start would use, or what a running server uses."""
 
 
 @config.command("show")

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import trio
@@ -91,7 +91,7 @@ def _bind(host: str, port: int) -> socket.socket:
 
 def _about(engine: Engine, address: str, facts: Facts) -> dict[str, object]:
     return {
-        "version": version("stratum"),
+        "version": _version(),
         "pid": os.getpid(),
         "since": facts.since,
         "s3": f"http://{address}",
@@ -99,6 +99,13 @@ def _about(engine: Engine, address: str, facts: Facts) -> dict[str, object]:
         "region": engine.settings.region,
         "code": f"{engine.settings.k}+{engine.settings.parity}",
     }
+
+
+def _version() -> str:
+    try:
+        return version("stratum")
+    except PackageNotFoundError:  # run from its folder, without being installed
+        return "unknown"
 
 
 def authorise_with(engine: Engine, now: Callable[[], float]) -> Authorise:

@@ -1,6 +1,6 @@
 """What the commands share: where the store and its settings are, and how errors become a line and an exit code.
 
-Room: stratum/serve. May import: core, serve.{credentials_file, logs, mountpoint, settings_file}.
+Room: stratum/serve. May import: core, serve.{admin_client, credentials_file, mountpoint, settings_file}.
 """
 
 import logging
@@ -14,6 +14,7 @@ from typing import Any, NoReturn
 import click
 
 from stratum.core.errors import StratumError
+from stratum.serve.admin_client import Refused, Unreachable
 from stratum.serve.credentials_file import BadCredentials
 from stratum.serve.mountpoint import BadMountpoint
 from stratum.serve.settings_file import BadSettings, Loaded, load_settings
@@ -21,7 +22,16 @@ from stratum.serve.settings_file import BadSettings, Loaded, load_settings
 log = logging.getLogger(__name__)
 
 EXIT_FAILED, EXIT_USAGE, EXIT_BUG = 1, 2, 70  # 70: EX_SOFTWARE of sysexits(3)
-OUR_FAULT_NOT = (StratumError, OSError, BadSettings, BadCredentials, BadMountpoint, click.ClickException)
+NOT_OUR_FAULT = (
+    StratumError,
+    OSError,
+    BadSettings,
+    BadCredentials,
+    BadMountpoint,
+    Refused,
+    Unreachable,
+    click.ClickException,
+)
 
 Command = Callable[..., Any]
 
@@ -82,7 +92,7 @@ def reports_errors(command: Command) -> Command:
     def reporting(*arguments: Any, **named: Any) -> Any:
         try:
             return command(*arguments, **named)
-        except (*OUR_FAULT_NOT, BaseExceptionGroup) as error:
+        except (*NOT_OUR_FAULT, BaseExceptionGroup) as error:
             _report(error)
 
     return reporting
@@ -90,14 +100,14 @@ def reports_errors(command: Command) -> Command:
 
 def _report(error: BaseException) -> NoReturn:
     leaves = list(_leaves(error))
-    bugs = [leaf for leaf in leaves if not isinstance(leaf, OUR_FAULT_NOT)]
+    bugs = [leaf for leaf in leaves if not isinstance(leaf, NOT_OUR_FAULT)]
     if bugs and not all(isinstance(leaf, KeyboardInterrupt) for leaf in bugs):
         log.critical("a bug in Stratum ended the process", exc_info=error)
         sys.exit(EXIT_BUG)
     for leaf in leaves:
-        if isinstance(leaf, click.ClickException):
+        if isinstance(leaf, click.UsageError):  # with the usage line above it
             leaf.show()
-            sys.exit(leaf.exit_code)
+            sys.exit(EXIT_USAGE)
         click.echo(f"error: {describe(leaf)}", err=True)
     sys.exit(EXIT_USAGE if isinstance(leaves[0], BadSettings) else EXIT_FAILED)
 
@@ -112,6 +122,8 @@ def _leaves(error: BaseException) -> Iterator[BaseException]:
 
 def describe(error: BaseException) -> str:
     """What happened, in words for the operator."""
+    if isinstance(error, click.ClickException):
+        return error.format_message()
     if isinstance(error, OSError) and error.strerror:
         return f"{error.strerror}: {error.filename}" if error.filename else error.strerror
     return str(error) or type(error).__name__

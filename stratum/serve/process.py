@@ -27,7 +27,6 @@ from stratum.serve.notify import notify
 from stratum.serve.settings_file import Loaded
 from stratum.serve.stopping import Stop
 from stratum.serve.store_lock import StoreLock
-from stratumfs.mount import mount
 
 log = logging.getLogger(__name__)
 
@@ -113,6 +112,8 @@ async def _serve_mount(
     task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Keep the mount; its end (somebody ran umount) is the end of the process."""
+    from stratumfs.mount import mount  # only here: without a mount, libfuse need not be there
+
     with unmount:
         await mount(engine, launch.mountpoint, launch.mount_options, task_status=task_status)
     stop.ask("unmounted")

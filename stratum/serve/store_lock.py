@@ -60,7 +60,7 @@ def _refusal(data: Path) -> str:
     process = f"process {pid}" if pid else "another process"
     return (
         f"{process} has the store in {data} open. One store is served by one process: talk to that one "
-        f"(stratum --data {data} status), or stop it first."
+        f"(stratum status --data {data}), or stop it first."
     )
 
 
