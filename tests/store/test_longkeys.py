@@ -32,9 +32,7 @@ stems = st.builds(
     st.sampled_from([b"a", b"b", b"\x00", b"\xfe"]),
     st.sampled_from([1, 2, 501, 502, 503, 509, 510, 511, 512, 1012, 1013, 1014, 1500]),
 )
-keys = st.builds(
-    lambda stem, tail: (stem + tail)[:2048], stems, st.text("ab\x00", max_size=3).map(str.encode)
-)
+keys = st.builds(lambda stem, tail: (stem + tail)[:2048], stems, st.text("ab\x00", max_size=3).map(str.encode))
 keys |= st.builds(lambda a, b: (a + b)[:2048], stems, stems)
 steps = st.one_of(
     st.tuples(st.just("put"), keys, st.binary(max_size=3)),
