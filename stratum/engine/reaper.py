@@ -6,7 +6,7 @@ Invariants
     G1  A volume is deleted only if the garbage table names it, `reap_delay` has passed since this process first saw
         that, no content uses it (looked up again in the deleting change), it is sealed, and nobody reads it.
     G2  The record goes first, the files after: a crash in between leaves orphan files, never a record without files.
-    G3  Orphan files (a volume id without record, handed out before this start) go after the same delay.
+    G3  Orphan files (of a volume without record, abandoned or begun before this start) go after the same delay.
     G4  Time is monotonic time: a jumped clock deletes nothing.
 """
 
@@ -99,7 +99,7 @@ class Reaper:
         found: dict[tuple[int, int], float] = {}
         for slot in self._disks.in_service():
             for number in await self._volumes.shards_on(slot):
-                if number < self._first_volume() and self._is_orphan(number):
+                if self._is_orphan(number):
                     found[slot, number] = self._orphans.get((slot, number), now)
         self._orphans = found
         for (slot, number), since in found.items():
@@ -108,6 +108,8 @@ class Reaper:
                 self.orphans_removed += 1
 
     def _is_orphan(self, number: int) -> bool:
+        if number >= self._first_volume() and not self._volumes.is_abandoned(number):
+            return False
         if self._volumes.placed(number) is not None:
             return False
         return self._around.meta.read(lambda txn: txn.get(volume_key(number))) is None
