@@ -22,8 +22,6 @@ from stratum.store.segments import Reading
 
 log = logging.getLogger(__name__)
 
-CLOSE_WAIT = 1.0  # seconds that closing waits for a disk's thread
-
 
 class Copies:
     """The copies of one epoch. `changing` is held while one is made and while old files are dropped."""
@@ -124,7 +122,7 @@ class Copies:
         for copy in members:
             copy.close()
         for copy in members:
-            copy.thread.join(CLOSE_WAIT)
+            copy.thread.join()
 
     def _join(self, sources: Sequence[Disk], last: int, tail: Tail | None, copy: Copy) -> None:
         """Make `copy` complete from what `sources` hold; in its thread."""
@@ -160,6 +158,7 @@ class Copies:
         outcomes = together(calls, self.quorum.timeout)
         for thread in threads:
             thread.stop()
+            thread.join()
         good = []
         for disk, outcome in zip(disks, outcomes, strict=True):
             if outcome is None:

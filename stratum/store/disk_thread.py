@@ -15,6 +15,8 @@ from typing import Any, TypeVar
 from stratum.core.errors import StratumError
 from stratum.store.disk import CallFailed, Disk
 
+JOIN_WAIT = 1.0  # seconds
+
 T = TypeVar("T")
 
 
@@ -61,9 +63,10 @@ class DiskThread:
         """End the thread after the calls submitted so far."""
         self._calls.put(None)
 
-    def join(self, timeout: float) -> None:
-        """Wait up to `timeout` seconds for a stopped thread to end."""
-        self._thread.join(timeout)
+    def join(self) -> None:
+        """Wait a moment for a stopped thread to end, unless it was given up on."""
+        if not self.abandoned:
+            self._thread.join(JOIN_WAIT)
 
     def _work(self) -> None:
         while (job := self._calls.get()) is not None:

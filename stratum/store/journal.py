@@ -205,8 +205,9 @@ class Journal:
     def write_snapshot(self, seq: int, rows: Iterable[Row]) -> None:
         """Write all rows of the index as they are after commit `seq`, in key order, then drop what is outdated.
 
-        `rows` is read in the calling thread. Does nothing if there is such a snapshot. Raises ReadOnly, StoreFull,
-        TooFewDisks and what `rows` raises; the older snapshots then still serve.
+        `rows` is read in the calling thread. Does nothing if there is such a snapshot. A disk that fails meanwhile
+        is left out. Raises ReadOnly; StoreFull or TooFewDisks if that leaves none; what `rows` raises. After an
+        error the older snapshots still serve.
         """
         if not self.epoch:
             raise ReadOnly("the journal is not started")
@@ -233,7 +234,7 @@ class Journal:
         return self._quorum.usable()[: self._quorum.target]
 
     def _take_up(self, writer: SnapshotWriter, mark: Mark) -> None:
-        """Name the snapshot, and go on from it."""
+        """Name the snapshot, and go on from it. One disk suffices: the copies of the others are whole as they are."""
         if self._awaits_snapshot:
             writer.publish()
             self._begin_with(writer.disks, mark)
@@ -243,8 +244,6 @@ class Journal:
             for copy in self._copies.members:
                 if any(copy.disk is disk for disk in writer.disks):
                     copy.snapshots.insert(0, mark)
-            if len(writer.disks) < self._quorum.needed:
-                raise self._quorum.shortage(len(writer.disks))
             self._copies.tidy()
 
     def _begin_with(self, disks: Sequence[Disk], mark: Mark) -> None:

@@ -50,6 +50,8 @@ class SnapshotWriter:
             if draft not in self._named:
                 draft.thread.submit(draft.discard)
             draft.thread.stop()
+        for draft in self._all:
+            draft.thread.join()
 
     def _each(self, call: Callable[[SnapshotDraft], None]) -> None:
         outcomes = together([(draft.thread, partial(call, draft)) for draft in self._live], self._quorum.timeout)
