@@ -1,6 +1,6 @@
 """The index: one LMDB environment with every row, and how it is opened, checked, written and grown.
 
-Room: stratum/store. May import: core, store.longkeys, store.overlay. The only module that knows LMDB.
+Room: stratum/store. May import: core, store.failpoints, store.longkeys, store.overlay. The only module that knows LMDB.
 
 Invariants
     I1  Every commit is synced (data, then meta page) and carries its sequence number in the row `n | commit`.
@@ -26,6 +26,7 @@ from stratum.core.errors import Corrupt, DiskFailed
 from stratum.core.records import decode, encode
 from stratum.core.schema import COUNTER
 from stratum.core.txn import Txn, load
+from stratum.store import failpoints
 from stratum.store.longkeys import COUNTER_KEY, RESERVED, LongKeys
 
 SEQUENCE_KEY = COUNTER + b"commit"
@@ -105,7 +106,7 @@ class Index:
         flags = self._env.flags()
         if not (flags["sync"] and flags["metasync"]) or flags["writemap"] or flags["map_async"]:
             raise RuntimeError(f"LMDB opened with other flags than asked for: {flags}")
-        self._env.reader_check()
+        self._env.reader_check()  # slots of processes that were killed
         self._page = self._env.stat()["psize"]
 
     def read(self, query: Callable[[Txn], T]) -> T:
@@ -126,6 +127,7 @@ class Index:
         if getpid() != self._process:
             raise RuntimeError("the index was opened in another process (before a fork)")
         try:
+            failpoints.before("index", "commit")
             with self._env.begin(write=True) as txn:
                 rows = LongKeys(Rows(txn))
                 for key, value in changes:
@@ -134,8 +136,11 @@ class Index:
                     else:
                         rows.put(key, value)
                 rows.put(SEQUENCE_KEY, encode(SEQUENCE_KEY, sequence))
+            failpoints.after("index", "commit")
         except lmdb.Error as error:
             raise _translate(error) from error
+        except OSError as error:  # from a failpoint: LMDB has errors of its own
+            raise DiskFailed(f"metadata index: {error}") from error
 
     def sequence(self) -> int:
         """Number of the last commit, 0 before the first. Raises CorruptRecord, IndexDamaged."""
@@ -166,10 +171,6 @@ class Index:
             self._env.set_mapsize(size // self._page * self._page)
         except lmdb.Error as error:
             raise _translate(error) from error
-
-    def forget_dead_readers(self) -> None:
-        """Free the reader slots of processes that are gone."""
-        self._env.reader_check()
 
     def close(self) -> None:
         """Let go of the files. Nothing is lost: every commit was synced."""
