@@ -171,10 +171,7 @@ def route(method: str, raw_path: bytes, query: Query, *, copying: bool = False) 
         raise S3Error("AccessForbidden")
     if method not in _METHODS:
         raise S3Error("MethodNotAllowed", Method=method)
-    names = sorted(NAMING & query.keys())
-    if len(names) > 1:
-        raise _not_implemented(names[1])
-    name = names[0] if names else ""
+    name = min(NAMING & query.keys(), default="")  # a second one is a parameter that the first does not know
     found = TABLE.get((level, method, name))
     if found is None:
         return _unset(method, level, bucket, key, query, name)

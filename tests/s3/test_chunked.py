@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stratum.s3.chunked import CHUNK_MIN, LINE_MAX, ChunkedDecoder
+from stratum.s3.chunked import CHUNK_MIN, LINE_MAX, TRAILER_MAX, ChunkedDecoder
 from stratum.s3.errors import S3Error
 from tests.s3.signing import Signer, encoded, seal
 
@@ -188,7 +188,9 @@ def test_a_header_line_is_bounded_and_a_declared_size_allocates_nothing():
     with pytest.raises(S3Error):
         for _ in range(LINE_MAX + 1):
             machine.feed(b"0")
-    assert refused("unsigned", b"ffffffffffffffff\r\n") == "IncompleteBody"
+    for endless in (b"ffffffffffffffff\r\n", b"0\r\n" + b"x" * (TRAILER_MAX + 1)):
+        with pytest.raises(S3Error):
+            decoder("unsigned").feed(endless)
     assert decoder("unsigned", 1 << 50).feed(b"1000000000\r\nab") == [b"ab"]
 
 

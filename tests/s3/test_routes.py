@@ -35,6 +35,7 @@ def refused(method: str, target: bytes, **options) -> S3Error:
         (b"/b/", "b", b""),
         (b"/b//k", "b", b"/k"),
         (b"/b//", "b", b"/"),
+        (b"/b/a//b//", "b", b"a//b//"),
         (b"/b/a%2Fb", "b", b"a/b"),
         (b"/b/a%252Fb", "b", b"a%2Fb"),
         (b"/b/../x", "b", b"../x"),
