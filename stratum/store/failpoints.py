@@ -4,9 +4,9 @@ Room: stratum/store. May import: nothing.
 
 A point is named `before {purpose}.{op}` or `after {purpose}.{op}`: purpose says what the bytes are (`shard`,
 `journal`, `snapshot`, `identity` ...), op is the call (`create`, `open`, `mkdir`, `append`, `read`, `read_now`,
-`fsync`, `rename`, `unlink`, `fsync_directory`, `list`; with purpose `disk` also `exists`, `size`, `space`). An `after`
-point is reached only if the call succeeded. Without a hook a point costs one comparison: not even its name is
-made.
+`fsync`, `rename`, `unlink`, `fsync_directory`, `list`; with purpose `disk` also `exists`, `size`, `space`).
+`index.commit` stands for all that LMDB does in a commit. An `after` point is reached only if the call succeeded.
+Without a hook a point costs one comparison: not even its name is made.
 """
 
 import itertools
