@@ -128,8 +128,6 @@ class Unpublished:
             self.md5, self._restarted = RunningMd5(0), False
         elif self._fresh:
             self.md5.touched(self._fresh.start)
-        if self._moving:
-            self.md5.position = None  # tried before: some of it may have been taken already
         before = self.held
         self._moving.lay(self._fresh)
         self._fresh = Ranges()
