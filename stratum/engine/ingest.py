@@ -71,9 +71,12 @@ class Ingest:
         block = self._collected()
         if self._writer is None:
             self._writer = self._contents.writer()
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._hash, block)
-            await self._writer.write(block)
+        try:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._hash, block)
+                await self._writer.write(block)
+        except ExceptionGroup as group:
+            raise _only(group) from None
 
     async def _finish(self) -> list[Span]:
         if self._writer is None:
@@ -94,3 +97,9 @@ class Ingest:
             self._digests.update(block)
         else:
             await trio.to_thread.run_sync(self._digests.update, block)
+
+
+def _only(group: ExceptionGroup[Exception]) -> Exception:
+    """The first error inside: callers know the errors of the engine, not the nursery that they came through."""
+    first = group.exceptions[0]
+    return _only(first) if isinstance(first, ExceptionGroup) else first

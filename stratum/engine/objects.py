@@ -12,12 +12,13 @@ Invariants
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
 from hashlib import md5
+from typing import TypeVar
 
 import trio
 
 from stratum.core.conditions import check_read, check_write
 from stratum.core.config import Limits
-from stratum.core.errors import NoSuchKey
+from stratum.core.errors import NoSuchKey, StratumError
 from stratum.core.inodes import drop_link
 from stratum.core.listing import list_page
 from stratum.core.manifest import Span, attach, inode_user, spans_in
@@ -34,6 +35,7 @@ from stratum.engine.surroundings import Surroundings
 
 OBJECT_MODE = 0o100644
 
+T = TypeVar("T")
 ObjectChange = Callable[[Txn], tuple[ObjectView, list[Change]]]
 
 
@@ -114,11 +116,20 @@ class Objects:
             return view
 
         told: list[Change] = []
-        await self._around.meta.room()
-        view, ticket = self._around.meta.apply(apply)
+        return await self._apply(apply, told)
+
+    async def _apply(self, change: Callable[[Txn], T], told: list[Change]) -> T:
+        """Apply, tell the kernel's caches, wait until it is durable. An error, too, rests on durable rows only (O3)."""
+        meta = self._around.meta
+        await meta.room()
+        try:
+            result, ticket = meta.apply(change)
+        except StratumError:
+            await meta.durable(meta.seen)
+            raise
         self._around.changes.notify(told)
-        await self._around.meta.durable(ticket)
-        return view
+        await meta.durable(ticket)
+        return result
 
     def publish(self, txn: Txn, bucket: str, key: bytes, new: NewObject) -> tuple[ObjectView, list[Change]]:
         """Inside a change: make a new inode and let the key point to it (O1)."""
@@ -176,17 +187,16 @@ class Objects:
         """Remove the key; a key that is not there is no error. Raises NoSuchBucket, PreconditionFailed."""
         await self._settle(bucket, key)
 
-        def change(txn: Txn) -> list[Change]:
+        def change(txn: Txn) -> None:
             check_now(txn, bucket, key, condition)
-            old, changes = remove_entry(txn, find_bucket(txn, bucket).root, key, self._around.now_ns())
+            root, is_open = find_bucket(txn, bucket).root, self._around.files.is_pinned
+            old, changes = remove_entry(txn, root, key, self._around.now_ns(), is_open=is_open)
             if old is not None:
                 self._retire(txn, old)
-            return changes
+            told.extend(changes)
 
-        await self._around.meta.room()
-        changes, ticket = self._around.meta.apply(change)
-        self._around.changes.notify(changes)
-        await self._around.meta.durable(ticket)
+        told: list[Change] = []
+        await self._apply(change, told)
 
     async def copy(self, source_bucket: str, source_key: bytes, bucket: str, key: bytes, spec: CopySpec) -> ObjectView:
         """Copy an object without moving a byte: both inodes share one content.
