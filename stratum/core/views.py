@@ -48,9 +48,7 @@ def view_of(txn: Txn, bucket: str, key: bytes, entry: Entry) -> ObjectView | Non
 
 def _as_object(inode: Inode) -> Inode:
     if inode.kind is Kind.DIRECTORY:
-        return msgspec.structs.replace(
-            inode, size=0, etag=EMPTY_MD5, headers={"content-type": DIRECTORY_TYPE}
-        )
+        return msgspec.structs.replace(inode, size=0, etag=EMPTY_MD5, headers={"content-type": DIRECTORY_TYPE})
     if inode.kind is Kind.SYMLINK:
         digest = md5(inode.target, usedforsecurity=False).hexdigest()
         headers = {"content-type": SYMLINK_TYPE}
