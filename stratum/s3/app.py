@@ -127,6 +127,8 @@ def _has_body(headers: Headers) -> bool:
 def _refused(error: S3Error, request: Request) -> Response:
     resource = request.raw_path.decode("latin-1")
     head = request.method == "HEAD"
+    # Whoever framed such a request may mean another one by its bytes than we do: no further request on this connection.
+    error.headers.append((b"connection", b"close"))
     return error_response(error, resource=resource, request_id=request.request_id, host_id="stratum", head=head)
 
 
@@ -150,6 +152,9 @@ class _Answer:
                 self._cut()
         except StratumError as error:
             log.warning("an answer was cut off: %s: %s", type(error).__name__, error)
+            self._cut()
+        except (OSError, trio.BrokenResourceError, trio.BusyResourceError, trio.ClosedResourceError) as error:
+            log.debug("the connection ended before the answer: %s", error)
             self._cut()
         except Exception:
             log.exception("an answer was cut off; this is a bug")

@@ -433,6 +433,17 @@ async def test_an_early_answer_to_an_endless_upload_is_seen_and_the_connection_e
     assert b"connection: close" in received.lower()
 
 
+async def test_two_lengths_over_the_wire_are_refused_and_nothing_is_smuggled(served):
+    door = ToyDoor()
+    connect, _, _ = await served(door)
+    async with await connect() as stream:
+        await ask(stream, "/b/k", "Content-Length: 4", "Transfer-Encoding: chunked", method="PUT")
+        await stream.send_all(b"0\r\n\r\nGET /b/smuggled HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        answer = await read_all(stream)
+    assert answer == b"" or answer.startswith(b"HTTP/1.1 400 ")  # hypercorn may close before the answer is out
+    assert (answer.count(b"HTTP/1.1") <= 1, door.requests) == (True, [])
+
+
 async def test_two_requests_share_a_connection(served):
     door = ToyDoor()
     connect, _, _ = await served(door)
