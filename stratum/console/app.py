@@ -61,7 +61,8 @@ def _add_errors(app: Quart) -> None:
 
     @app.errorhandler(StratumError)
     async def expected(error: StratumError) -> Response:
-        return _refusal(type(error).__name__, str(error), status_of(error))
+        what = str(error.args[0]) if error.args else ""  # further arguments are for other doors
+        return _refusal(type(error).__name__, what, status_of(error))
 
     @app.errorhandler(HTTPException)
     async def protocol(error: HTTPException) -> Response:

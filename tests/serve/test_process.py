@@ -2,15 +2,18 @@
 
 import http.client
 import json
+import os
 import re
 import signal
 import socket
 import time
 
 import pytest
+from click.testing import CliRunner
 
 from stratum.engine.credentials import RootCredential
 from stratum.serve.admin_client import sign
+from stratum.serve.cli import main
 from tests.serve.running import Running, stratum
 
 pytestmark = pytest.mark.system
@@ -29,8 +32,12 @@ def serve(tmp_path):
 
 @pytest.fixture
 def ask(tmp_path):
+    """Run a command of `stratum` against the store of the test, in this process."""
+
     def run(*arguments, **more):
-        return stratum(tmp_path, *arguments, "--data", str(tmp_path / "data"), **more)
+        clean = {name: None for name in os.environ if name.startswith("STRATUM_")}
+        runner = CliRunner(env={**clean, **more})
+        return runner.invoke(main, [*arguments, "--data", str(tmp_path / "data")])
 
     return run
 
@@ -81,9 +88,9 @@ def test_keys_and_buckets_are_managed_from_outside(serve, ask):
         assert ask("bucket", "create", "photos").stdout == "created photos\n"
         assert ask("bucket", "create", "photos").stderr == "error: BucketExists: photos\n"
         assert "laptop" in ask("key", "list").stdout and "photos" in ask("bucket", "list").stdout
-        assert ask("key", "delete", made["access_key"]).returncode == 0
+        assert ask("key", "delete", made["access_key"]).exit_code == 0
         assert ask("key", "delete", made["access_key"]).stderr.startswith("error: NoSuchCredential")
-        assert ask("bucket", "delete", "photos").returncode == 0
+        assert ask("bucket", "delete", "photos").exit_code == 0
         assert json.loads(ask("bucket", "list", "--json").stdout) == []
         running = json.loads(ask("config", "show", "--running", "--json").stdout)
         assert running["s3.address"] == "127.0.0.1:0"

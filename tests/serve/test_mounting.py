@@ -1,0 +1,118 @@
+"""The real process with a real mount: ready, umount, crash, fstab's way of starting it."""
+
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from stratum.serve.mountpoint import clear_dead_mount, mounts, unmount_lazily
+from stratum.serve.store_lock import holder_of
+from tests.serve.running import DEADLINE, Running, command, environment
+
+pytestmark = [pytest.mark.fuse, pytest.mark.system]
+
+
+@pytest.fixture
+def mountpoint(tmp_path):
+    yield tmp_path / "mnt"
+    if tmp_path / "mnt" in mounts():
+        unmount_lazily(tmp_path / "mnt")
+
+
+@pytest.fixture
+def start(tmp_path, mountpoint):
+    def run(*arguments, s3="none"):
+        places = ["--data", str(tmp_path / "data"), "--s3", s3, *arguments, str(mountpoint)]
+        return Running(tmp_path, *places, name="stratumfs")
+
+    return run
+
+
+def test_the_mount_is_there_when_it_says_ready_and_umount_ends_the_process(start, mountpoint):
+    with start() as server:
+        server.ready()
+        assert mounts()[mountpoint] == "fuse.stratumfs"
+        (mountpoint / "photos").mkdir()
+        (mountpoint / "photos/a.txt").write_text("kept")
+        subprocess.run(["umount", mountpoint], check=True, timeout=DEADLINE)
+        assert server.end() == 0
+        assert "stopped: unmounted" in server.text
+    with start("--s3", "127.0.0.1:0") as server:
+        assert server.ready()
+        assert (mountpoint / "photos/a.txt").read_text() == "kept"
+        assert server.end(signal.SIGTERM) == 0
+    assert mountpoint not in mounts()
+
+
+def test_a_stop_publishes_what_is_open_within_ten_seconds(start, mountpoint):
+    with start() as server:
+        server.ready()
+        (mountpoint / "bucket").mkdir()
+        with open(mountpoint / "bucket/open", "wb", buffering=0) as file:
+            file.write(b"x" * 100_000)
+            began = time.monotonic()
+            assert server.end(signal.SIGTERM) == 0
+            assert time.monotonic() - began < 10
+    with start() as server:
+        server.ready()
+        assert (mountpoint / "bucket/open").stat().st_size == 100_000
+        server.end(signal.SIGTERM)
+
+
+def test_the_mount_of_a_killed_process_is_cleared_at_the_next_start(start, mountpoint):
+    with start() as server:
+        server.ready()
+        (mountpoint / "bucket").mkdir()
+        fd = os.open(mountpoint / "bucket/f", os.O_CREAT | os.O_WRONLY)
+        os.write(fd, b"acknowledged")
+        os.fsync(fd)
+        os.close(fd)
+        server.end(signal.SIGKILL)
+    with pytest.raises(OSError):
+        os.stat(mountpoint)
+    with start() as server:
+        server.ready()
+        assert (mountpoint / "bucket/f").read_bytes() == b"acknowledged"
+        assert server.end(signal.SIGINT) == 0
+
+
+def test_a_dead_mount_can_be_cleared_by_itself(start, mountpoint):
+    with start() as server:
+        server.ready()
+        server.end(signal.SIGKILL)
+    assert clear_dead_mount(mountpoint)
+    assert mountpoint not in mounts() and not clear_dead_mount(mountpoint)
+
+
+def test_a_second_signal_leaves_no_dead_mount(start, mountpoint):
+    with start() as server:
+        server.ready()
+        (mountpoint / "bucket").mkdir()
+        os.kill(server.process.pid, signal.SIGSTOP)  # both signals are there when it looks
+        os.kill(server.process.pid, signal.SIGTERM)
+        os.kill(server.process.pid, signal.SIGINT)
+        assert server.end(signal.SIGCONT) in (0, 1)
+    deadline = time.monotonic() + DEADLINE
+    while mountpoint in mounts() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert mountpoint not in mounts()
+
+
+def test_in_the_background_it_returns_when_mounted(tmp_path, mountpoint):
+    options = f"rw,_netdev,background,data={tmp_path}/data,s3=none"
+    line = [*command("stratumfs", tmp_path), "stratum", str(mountpoint), "-o", options]
+    done = subprocess.run(line, env=environment(), timeout=DEADLINE, check=False, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert mounts()[mountpoint] == "fuse.stratumfs"
+    holder = holder_of(tmp_path / "data")
+    assert holder.mountpoint == str(mountpoint)
+    again = subprocess.run(line, env=environment(), timeout=DEADLINE, check=False, capture_output=True, text=True)
+    assert again.returncode == 1 and f"process {holder.pid} has the store" in again.stderr
+    subprocess.run(["umount", mountpoint], check=True, timeout=DEADLINE)
+    deadline = time.monotonic() + DEADLINE
+    while holder_of(tmp_path / "data") and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert not Path(f"/proc/{holder.pid}").exists()
