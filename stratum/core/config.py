@@ -25,6 +25,7 @@ class Limits:
     metadata_bytes: int = 2 * KIB
     xml_bytes: int = 1 * MIB
     multi_delete_xml_bytes: int = 2 * MIB
+    complete_xml_bytes: int = 4 * MIB  # 10,000 parts with every checksum
     xattr_bytes: int = 64 * KIB
     links: int = 65_000
 

@@ -19,6 +19,9 @@ from stratum.core.records import Checksum, Part, Upload
 from stratum.core.txn import Txn
 
 
+DEFAULT_ALGORITHM = "crc64nvme"  # of parts and whole when the client named none, as at AWS
+
+
 def choose_parts(
     names: Sequence[PartName], stored: Mapping[int, Part], part_bytes_min: int, size: int | None
 ) -> list[Part]:
@@ -57,13 +60,14 @@ def etag_of(parts: Sequence[Part]) -> str:
 
 def checksum_of(upload: Upload, parts: Sequence[Part], claimed: Checksum | None) -> Checksum | None:
     """Return the object's checksum from those of its parts. Raises BadDigest if `claimed` differs from it."""
-    algorithm = upload.checksum_algorithm
+    algorithm = upload.checksum_algorithm or DEFAULT_ALGORITHM
+    kind = upload.checksum_type or "FULL_OBJECT"
     checksums = [part.checksum for part in parts]
     known = [each for each in checksums if each is not None and each.algorithm == algorithm]
-    if not algorithm or len(known) < len(parts):
+    if len(known) < len(parts):
         return None
     raw = [base64.b64decode(each.value) for each in known]
-    if upload.checksum_type == "FULL_OBJECT":
+    if kind == "FULL_OBJECT":
         made = Checksum(algorithm, _combined(algorithm, raw, parts), "FULL_OBJECT")
     else:
         made = Checksum(algorithm, composite(algorithm, raw), "COMPOSITE")

@@ -14,6 +14,7 @@ import re
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from email.utils import formatdate, parsedate_to_datetime
+from functools import lru_cache
 
 from stratum.core.config import KIB
 from stratum.core.errors import RangeNotSatisfiable
@@ -89,7 +90,13 @@ def http_date(time_ns: int) -> str:
 
 def iso_date(time_ns: int) -> str:
     """Return nanoseconds since the epoch as XML shows them: whole seconds, like the header, with .000Z."""
-    return datetime.fromtimestamp(time_ns // NANOSECONDS, UTC).strftime("%Y-%m-%dT%H:%M:%S.000Z")
+    return _iso_second(time_ns // NANOSECONDS)
+
+
+@lru_cache(maxsize=4096)
+def _iso_second(seconds: int) -> str:
+    """A listing shows many objects of the same second."""
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S.000Z")
 
 
 def parse_http_date(text: str) -> int | None:

@@ -23,8 +23,8 @@ from stratum.s3.headers import (
 from stratum.s3.http import Response
 from stratum.s3.listing import page_limit
 from stratum.s3.routes import parse_copy_source
-from stratum.s3.small_body import read_whole
-from stratum.s3.xml import Node, child_text, children, node, parse
+from stratum.s3.small_body import read_xml
+from stratum.s3.xml import Node, child_text, children, node
 
 ALGORITHMS = ("CRC32", "CRC32C", "CRC64NVME", "SHA1", "SHA256")
 TYPES = {  # algorithm -> (allowed types, the default first)
@@ -122,7 +122,7 @@ async def upload_part_copy(call: Call) -> Response:
 
 async def complete_upload(call: Call) -> Response:
     """POST /bucket/key?uploadId."""
-    document = parse(await read_whole(call.payload, call.engine.limits.xml_bytes), "CompleteMultipartUpload")
+    document = await read_xml(call.payload, call.engine.limits.complete_xml_bytes, "CompleteMultipartUpload")
     names = [_part_name(each) for each in children(document, "Part")]
     if not 1 <= len(names) <= call.engine.limits.parts:
         raise S3Error("MalformedXML")

@@ -19,8 +19,8 @@ from stratum.s3.headers import (
 )
 from stratum.s3.http import Response
 from stratum.s3.routes import parse_copy_source
-from stratum.s3.small_body import read_whole
-from stratum.s3.xml import child_text, children, node, parse
+from stratum.s3.small_body import read_xml
+from stratum.s3.xml import child_text, children, node
 
 
 async def put_object(call: Call) -> Response:
@@ -95,7 +95,7 @@ async def delete_objects(call: Call) -> Response:
     digest_given = "content-md5" in call.headers or any(name.startswith("x-amz-checksum-") for name in call.headers)
     if not digest_given and "x-amz-trailer" not in call.headers:
         raise S3Error("InvalidRequest", "Missing required header for this request: Content-MD5 OR x-amz-checksum-*")
-    document = parse(await read_whole(call.payload, limits.multi_delete_xml_bytes), "Delete")
+    document = await read_xml(call.payload, limits.multi_delete_xml_bytes, "Delete")
     objects = children(document, "Object")
     if not 1 <= len(objects) <= limits.delete_keys:
         raise S3Error("MalformedXML")

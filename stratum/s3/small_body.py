@@ -1,11 +1,17 @@
 """A small request body (XML), read whole and checked.
 
-Room: stratum/s3. May import: core.checksums, s3.{errors, payload}.
+Room: stratum/s3. May import: core.{checksums, config}, s3.{errors, payload, xml}.
 """
 
+import trio
+
 from stratum.core.checksums import Digests
+from stratum.core.config import KIB
 from stratum.s3.errors import S3Error
 from stratum.s3.payload import Payload
+from stratum.s3.xml import Node, parse
+
+PARSE_INLINE_BYTES = 32 * KIB
 
 
 async def read_whole(payload: Payload, size_max: int) -> bytes:
@@ -21,3 +27,14 @@ async def read_whole(payload: Payload, size_max: int) -> bytes:
         pieces.append(piece)
     payload.check(digests.results(), size)
     return b"".join(pieces)
+
+
+async def read_xml(payload: Payload, size_max: int, root: str) -> Node:
+    """Return the tree of an XML body. Raises MalformedXml and what `read_whole` raises.
+
+    A large one is parsed in a thread: tens of thousands of elements take longer than the event loop may be held.
+    """
+    body = await read_whole(payload, size_max)
+    if len(body) <= PARSE_INLINE_BYTES:
+        return parse(body, root)
+    return await trio.to_thread.run_sync(parse, body, root)

@@ -113,6 +113,7 @@ _ESCAPES = str.maketrans(
     {"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;"}
     | {chr(code): f"&#{code};" for code in (*range(0x20), 0x7F, 0xFFFE, 0xFFFF) if code not in (9, 10)}
 )
+_SPECIAL = re.compile('[&<>"\x00-\x08\x0b-\x1f\x7f\ufffe\uffff]')  # most text has none: no need to rewrite it
 _UNPRINTABLE = re.compile("[^\t\n\r\x20-\x7e\x80-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
@@ -122,7 +123,7 @@ def escape(text: str) -> str:
     XML 1.0 has no way to hold most control characters; as AWS does, they become numeric references, which a strict
     parser refuses. A key is thus never shown as another one; clients that have such keys ask for url encoding.
     """
-    return text.translate(_ESCAPES)
+    return text.translate(_ESCAPES) if _SPECIAL.search(text) else text
 
 
 def printable(text: str) -> str:

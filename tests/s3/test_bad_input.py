@@ -124,7 +124,7 @@ async def test_a_delete_of_more_than_a_thousand_keys_is_refused_whole(endpoint):
 async def test_xml_over_its_cap_is_refused(endpoint):
     upload = (await endpoint.call("create_multipart_upload", Bucket="bucket", Key="k"))["UploadId"]
     status, answer = await _post(
-        endpoint, "complete_multipart_upload", b"<a>" * (1 << 19), Bucket="bucket", Key="k", UploadId=upload
+        endpoint, "complete_multipart_upload", b"<a>" * (1 << 21), Bucket="bucket", Key="k", UploadId=upload
     )
     assert status == 400 and b"MaxMessageLengthExceeded" in answer
 
