@@ -14,6 +14,7 @@ from functools import partial
 import trio
 
 from stratum.core.config import Limits, Settings
+from stratum.core.errors import StratumError
 from stratum.core.namespace import DirectoryMaker
 from stratum.core.records import Volume
 from stratum.core.schema import volume_key
@@ -24,8 +25,9 @@ from stratum.engine.contents import Contents
 from stratum.engine.credentials import Credentials, RootCredential
 from stratum.engine.disk_events import DiskEvents
 from stratum.engine.files import Files
+from stratum.engine.first_writes import FirstWrites
 from stratum.engine.objects import Objects
-from stratum.engine.opening import OpenedStore, close_store, disk_watch, open_store, prepare_index
+from stratum.engine.opening import OpenedStore, close_store, disk_watch, open_store
 from stratum.engine.reaper import Reaper
 from stratum.engine.repairer import Repairer
 from stratum.engine.scrubber import Scrubber
@@ -88,19 +90,25 @@ async def open_engine(
     try:
         async with trio.open_nursery() as nursery:
             await nursery.start(store.meta.run)
-            await prepare_index(store.meta, now_ns(), owner)
             engine, services = await _put_together(store, settings, root, now_ns, owner)
             for service in services:
                 nursery.start_soon(service)
             yield engine
             with trio.CancelScope(shield=True):
-                await engine.files.close()
-                await engine.volumes.close()
-                await engine.repairer.record_seals()
+                await _wind_up(engine)
             nursery.cancel_scope.cancel()
     finally:
         with trio.CancelScope(shield=True):
             await close_store(store)
+
+
+async def _wind_up(engine: Engine) -> None:
+    """Put everything in order for a stop. What cannot be done now, the next start does."""
+    for step in (engine.files.close, engine.volumes.close, engine.repairer.record_seals):
+        try:
+            await step()
+        except StratumError as error:
+            log.error("not everything could be put in order before the stop: %s", error)
 
 
 async def _put_together(
@@ -112,7 +120,7 @@ async def _put_together(
 ) -> tuple[Engine, list[Callable[[], Awaitable[None]]]]:
     meta, limits = store.meta, settings.limits
     ids = VolumeIds(meta)
-    await ids.prepare()
+    first = FirstWrites(meta, ids, now_ns, owner, limits.disk_check_interval)
     volumes = Volumes(
         disks=store.disks,
         settings=settings,
@@ -135,7 +143,7 @@ async def _put_together(
     reaper = Reaper(around, volumes, store.disks, limits, lambda: ids.first)
     scrubber = Scrubber(around, volumes, repairer, limits)
     objects = Objects(around, limits)
-    events = DiskEvents(store, volumes, repairer)
+    events = DiskEvents(store, volumes, repairer, limits.repair_interval)
     watch = disk_watch(store, settings, events.replaced, events.returned, now_ns)
     for slot in store.replaced:
         events.replaced(slot, store.records[slot])
@@ -157,8 +165,9 @@ async def _put_together(
         scrubber=scrubber,
         now_ns=now_ns,
     )
-    await files.free_orphans()
-    services = [ids.run, volumes.run, events.run, watch.run, repairer.run, reaper.run, scrubber.run, files.run]
+    await first.attempt(files.free_orphans)
+    services: list[Callable[[], Awaitable[None]]] = [first.run, ids.run, volumes.run, events.run, watch.run]
+    services += [repairer.run, reaper.run, scrubber.run, files.run]
     return engine, services
 
 

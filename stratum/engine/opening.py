@@ -10,14 +10,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import msgspec
-
 from stratum.core.config import Settings
 from stratum.core.errors import ForeignDisk, StratumError
 from stratum.core.records import Disk as DiskRecord
-from stratum.core.records import Inode, Kind, Volume
-from stratum.core.schema import ROOT_INODE, VOLUME, inode_key, volume_key
-from stratum.core.txn import Txn, load, save, scan_records
 from stratum.store.disk import Disk, FolderDisk, make_folder
 from stratum.store.disks import Disks, DiskWatch
 from stratum.store.identity import Joined, OpenDisk, join, look
@@ -27,7 +22,6 @@ from stratum.store.store_file import StoreFile, read_store_file, write_store_fil
 log = logging.getLogger(__name__)
 
 INDEX_FOLDER = "meta"
-ROOT_MODE = 0o040755
 
 
 @dataclass(slots=True)
@@ -39,13 +33,14 @@ class OpenedStore:
     disks: Disks
     meta: Meta
     records: dict[int, DiskRecord]
+    remembered: dict[int, DiskRecord]  # what store.json says: not yet the disks that `replaced` others
     open_disk: OpenDisk
     replaced: list[int]  # slots whose disk is a new, empty one: every shard must be rebuilt
 
     def remember(self, slot: int, record: DiskRecord) -> None:
-        """Note in store.json which disk is in a slot now. Blocking."""
-        self.records[slot] = record
-        write_store_file(self.data, self.store_id, self.records)
+        """Note in store.json which disk is in a slot now, once its shards are queued for repair. Blocking."""
+        self.records[slot] = self.remembered[slot] = record
+        write_store_file(self.data, self.store_id, self.remembered)
 
 
 def open_store(settings: Settings, now_ns: Callable[[], int], open_disk: OpenDisk = FolderDisk) -> OpenedStore:
@@ -61,16 +56,18 @@ def open_store(settings: Settings, now_ns: Callable[[], int], open_disk: OpenDis
         log.error("%s is not used: %s", path, reason)
     if not joined.disks:
         raise ForeignDisk("none of the disks can be used: " + "; ".join(f"{p}: {why}" for p, why in joined.problems))
+    replaced = _replaced(known, joined)
     records = {**known.disks, **joined.records}
-    if records != known.disks:
-        write_store_file(data, store_id, records)
+    remembered = {**known.disks, **{slot: record for slot, record in joined.records.items() if slot not in replaced}}
+    if remembered != known.disks:
+        write_store_file(data, store_id, remembered)
     disks = Disks(joined.disks, settings.limits, absent=joined.absent)
     meta = Meta.open(folder / INDEX_FOLDER, disks, settings.journal_copies, store_id, settings.limits)
     if meta.recovery.kind in ("rolled-forward", "rebuilt"):
         log.warning(
             "the index was %s: %s (%d records)", meta.recovery.kind, meta.recovery.reason, meta.recovery.records
         )
-    return OpenedStore(store_id, data, disks, meta, records, open_disk, _replaced(known, joined))
+    return OpenedStore(store_id, data, disks, meta, records, remembered, open_disk, replaced)
 
 
 def _from_disks(paths: Sequence[Path], open_disk: OpenDisk) -> StoreFile:
@@ -91,47 +88,6 @@ def _from_disks(paths: Sequence[Path], open_disk: OpenDisk) -> StoreFile:
 
 def _replaced(known: StoreFile, joined: Joined) -> list[int]:
     return [slot for slot in joined.new if known.disks]
-
-
-async def prepare_index(meta: Meta, now: int, owner: tuple[int, int]) -> None:
-    """Make the root directory of a new store; seal what a crash left open (it is never appended to again)."""
-    if meta.failed is not None:
-        return
-
-    def change(txn: Txn) -> None:
-        if txn.get(inode_key(ROOT_INODE)) is None:
-            root = Inode(
-                kind=Kind.DIRECTORY,
-                mode=ROOT_MODE,
-                uid=owner[0],
-                gid=owner[1],
-                nlink=2,
-                size=0,
-                atime=now,
-                mtime=now,
-                ctime=now,
-                btime=now,
-                parent=ROOT_INODE,
-                explicit=True,
-            )
-            save(txn, inode_key(ROOT_INODE), root)
-
-    await meta.write(change)
-    unsealed = meta.read(_unsealed)
-    if unsealed:
-        await meta.write(lambda txn: _seal(txn, unsealed))
-
-
-def _unsealed(txn: Txn) -> list[int]:
-    volumes = scan_records(txn, VOLUME, Volume)
-    return [int.from_bytes(rest, "big") for rest, volume in volumes if not volume.sealed]
-
-
-def _seal(txn: Txn, numbers: Sequence[int]) -> None:
-    for number in numbers:
-        volume = load(txn, volume_key(number), Volume)
-        if volume is not None:
-            save(txn, volume_key(number), msgspec.structs.replace(volume, sealed=True))
 
 
 async def close_store(store: OpenedStore) -> None:

@@ -2,15 +2,18 @@
 
 Room: stratum/engine. May import: core, store.
 
-Ids are reserved in the index, durably, before they are handed out; a crash wastes at most one reservation.
+Ids are reserved in the index, durably, before they are handed out; a crash wastes at most two reservations.
 """
+
+import logging
 
 import trio
 
-from stratum.core.errors import Busy
+from stratum.core.errors import Busy, StratumError
 from stratum.core.schema import take_number
 from stratum.store.meta import Meta
 
+log = logging.getLogger(__name__)
 RESERVATION = 4096
 
 
@@ -34,6 +37,7 @@ class VolumeIds:
         """Return an id that was never returned before. Raises Busy if the reservation could not keep up."""
         if self._next >= self._stop:
             if self._spare is None:
+                self._wanted.set()
                 raise Busy("no volume id is reserved")
             (self._next, self._stop), self._spare = self._spare, None
         self._next += 1
@@ -47,7 +51,10 @@ class VolumeIds:
             await self._wanted.wait()
             self._wanted = trio.Event()
             if self._spare is None:
-                self._spare = await self._reserve()
+                try:
+                    self._spare = await self._reserve()
+                except StratumError as error:  # whoever takes the next id asks again
+                    log.warning("no volume ids could be reserved: %s", error)
 
     async def _reserve(self) -> tuple[int, int]:
         first = await self._meta.write(lambda txn: take_number(txn, "volume", RESERVATION))
