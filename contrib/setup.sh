@@ -81,7 +81,7 @@ set_up() {
 
 # clear_dead_mount MOUNTPOINT: take away what a killed process left ("Transport endpoint is not connected").
 clear_dead_mount() {
-    if grep -qF " $1 fuse.stratumfs " /proc/self/mounts && ! stat "$1/" >/dev/null 2>&1; then
+    if grep -qF " $1 fuse.stratumfs " /proc/self/mounts && ! stat -f "$1" >/dev/null 2>&1; then
         say "clearing the mount that a killed process left at $1"
         fusermount3 -uz "$1" 2>/dev/null || as_root umount -l "$1"
     fi

@@ -53,7 +53,7 @@ def clear_dead_mount(path: Path) -> bool:
     if mounts().get(path) != FILE_SYSTEM:
         return False
     try:
-        os.stat(path)
+        os.statvfs(path)  # asks the file system; what stat says may come from the kernel's cache
         return False
     except OSError as error:
         if error.errno != errno.ENOTCONN:

@@ -62,6 +62,7 @@ class Running:
         if self.process.poll() is None:
             self.process.kill()
         self.process.wait(DEADLINE)
+        print(self.text + (self.process.stdout.read() or b"").decode())  # shown when the test failed
         self.process.stdout.close()
 
     def read_until(self, pattern: str) -> re.Match:
