@@ -146,13 +146,16 @@ def step_2(e: Evidence) -> None:
 def s3_client(server: Server):
     import boto3
 
+    from botocore.config import Config
+
     env = server.credentials
-    return boto3.client(
+    return boto3.session.Session().client(
         "s3",
         endpoint_url=env["AWS_ENDPOINT_URL"],
         aws_access_key_id=env["AWS_ACCESS_KEY_ID"],
         aws_secret_access_key=env["AWS_SECRET_ACCESS_KEY"],
         region_name=env.get("AWS_DEFAULT_REGION", "us-east-1"),
+        config=Config(retries={"total_max_attempts": 1}, read_timeout=60),
     )
 
 
@@ -259,23 +262,15 @@ def _read_all(e: Evidence, client, bodies: dict[str, bytes], when: str) -> None:
 
 def step_5(e: Evidence) -> None:
     """kill -9 during a parallel upload, ten times."""
-    client = s3_client(e.server)
-    client.create_bucket(Bucket="evidence-five")
+    s3_client(e.server).create_bucket(Bucket="evidence-five")
     acknowledged: dict[str, str] = {}
     starts = []
     for round_number in range(10):
-        seeds = random.Random(round_number)
+        dice = random.Random(round_number)
+        clients = [s3_client(e.server) for _ in range(8)]
         with concurrent.futures.ThreadPoolExecutor(8) as pool:
-            jobs = [
-                pool.submit(
-                    _put_one,
-                    e.server,
-                    f"r{round_number}/{i}",
-                    seeds.choice([500, 40_000, 2_000_000, 12_000_000]),
-                )
-                for i in range(60)
-            ]
-            time.sleep(0.4 + seeds.random() * 1.2)
+            jobs = [pool.submit(_upload, client, f"r{round_number}/{i}", i) for i, client in enumerate(clients)]
+            time.sleep(1 + dice.random() * 2)
             e.server.kill()
             for job in jobs:
                 acknowledged |= job.result()
@@ -284,32 +279,21 @@ def step_5(e: Evidence) -> None:
         for key, digest in acknowledged.items():
             body = client.get_object(Bucket="evidence-five", Key=key)["Body"].read()
             require(hashlib.sha256(body).hexdigest() == digest, f"{key} is not what was acknowledged")
-    e.note(
-        "10 x kill -9 under 8 parallel uploads",
-        f"{len(acknowledged)} acknowledged objects, all whole after each",
-    )
+    e.note("10 x kill -9 under 8 parallel uploads", f"{len(acknowledged)} acknowledged objects, all whole after each")
     e.note("ready again after the kill", f"{min(starts):.1f} to {max(starts):.1f} s")
 
 
-def _put_one(server: Server, key: str, size: int) -> dict[str, str]:
-    import boto3
-    from botocore.config import Config
-
-    body = os.urandom(size)
-    env = server.credentials
-    client = boto3.session.Session().client(
-        "s3",
-        endpoint_url=env["AWS_ENDPOINT_URL"],
-        aws_access_key_id=env["AWS_ACCESS_KEY_ID"],
-        aws_secret_access_key=env["AWS_SECRET_ACCESS_KEY"],
-        region_name="us-east-1",
-        config=Config(retries={"total_max_attempts": 1}, connect_timeout=5, read_timeout=30),
-    )
-    try:
-        client.put_object(Bucket="evidence-five", Key=key, Body=body)
-    except Exception:
-        return {}
-    return {key: hashlib.sha256(body).hexdigest()}
+def _upload(client, prefix: str, seed: int) -> dict[str, str]:
+    """Put objects of mixed sizes until the server is gone; return what was acknowledged."""
+    dice, acknowledged = random.Random(seed), {}
+    for i in range(200):
+        body = os.urandom(dice.choice([500, 40_000, 400_000, 4_000_000]))
+        try:
+            client.put_object(Bucket="evidence-five", Key=f"{prefix}/{i}", Body=body)
+        except Exception:
+            break  # whatever the client makes of a server that died: it was not acknowledged
+        acknowledged[f"{prefix}/{i}"] = hashlib.sha256(body).hexdigest()
+    return acknowledged
 
 
 STEPS: dict[str, Callable[[Evidence], None]] = {
