@@ -56,6 +56,7 @@ class Copies:
         newest = next(iter(basis.snapshots.values()), ())
         holders = {id(snapshot.disk) for snapshot in newest}
         disks = sorted(self.quorum.usable(), key=lambda disk: id(disk) not in holders)
+        needed = self.quorum.needed()
         ready: list[Copy] = []
         damage: list[CorruptJournal] = []
         while disks and len(ready) < self.quorum.target:
@@ -63,26 +64,28 @@ class Copies:
             batch = [Copy(disk, self.quorum.reading, basis.epoch) for disk in disks[:lacking]]
             del disks[:lacking]
             ready += self._each(batch, lambda copy: copy.prepare(basis, last), damage)
-        named = self._each(ready, Copy.publish) if len(ready) >= self.quorum.needed else []
+        named = self._each(ready, Copy.publish) if len(ready) >= needed else []
         self.members = named or ready
         if len(named) < self.quorum.target:
-            self.top_up(named, [], last, None)
-        if len(named) < self.quorum.needed:
+            self.top_up(named, (), needed, last)
+        if len(named) < needed:
             self.close()
-            raise damage[0] if damage else self.quorum.shortage(len(named))
+            raise damage[0] if damage else self.quorum.shortage(len(named), needed)
         self.members = named
         self.tidy()
 
-    def top_up(self, whole: list[Copy], spare: Sequence[Copy], last: int, tail: Tail | None) -> None:
+    def top_up(
+        self, whole: list[Copy], spare: Sequence[Copy], needed: int, last: int, tail: Tail | None = None
+    ) -> None:
         """Add copies on other disks to `whole` until there are enough, made from those of `whole` and `spare`.
 
-        They are given everything up to commit `last`, and the record `tail` after it.
+        They are given everything up to commit `last`, and the record `tail` after it. Up to `needed` even disks
+        are tried that refused a moment ago.
         """
         tried: list[Disk] = [copy.disk for copy in (*whole, *spare)]
         while whole or spare:
             lacking = self.quorum.target - len(whole)
-            eager = len(whole) < self.quorum.needed
-            disks = self.quorum.candidates(tried, eager=eager) if lacking > 0 else []
+            disks = self.quorum.candidates(tried, eager=len(whole) < needed) if lacking > 0 else []
             if not disks:
                 return
             tried.append(disks[0])

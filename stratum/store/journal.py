@@ -8,8 +8,8 @@ disk; `copies` disks hold one each, with a thread of its own.
 
 Invariants
     L1  A record is acknowledged when it is durable on `copies` disks. A disk that takes the place of a failed one
-        counts when it holds a complete copy. With fewer disks in service, all of them must have it, but never
-        fewer than two (unless there is only one slot).
+        counts when it holds a complete copy. If fewer disks are in service when the record begins, all of them must
+        have it, but never fewer than two (unless there is only one slot).
     L2  A disk that fails or gives no answer within `Limits.disk_timeout` leaves service; a full one only its copy.
     L3  An epoch number is taken on a majority of all slots before anything is written in that epoch, and no epoch
         begins unless so many disks can be read that the copies of an acknowledged record cannot all be overlooked.
@@ -52,8 +52,11 @@ log = logging.getLogger(__name__)
 class Pending:
     """A record on its way to the disks."""
 
-    def __init__(self, journal: "Journal", seq: int, frame: tuple[bytes, bytes], *, new_segment: bool) -> None:
+    def __init__(
+        self, journal: "Journal", seq: int, frame: tuple[bytes, bytes], *, needed: int, new_segment: bool
+    ) -> None:
         self.seq = seq
+        self.needed = needed  # disks that must have it
         self.frame = frame  # head, body
         self.new_segment = new_segment
         self.under_way: list[tuple[Copy, Future[None]]] = []
@@ -155,7 +158,7 @@ class Journal:
         frame = encode_record_head(self._seed, seq, self.epoch, body), body
         self._copies.drop_unusable()
         new_segment, self._new_segment = self._new_segment, False
-        self._pending = pending = Pending(self, seq, frame, new_segment=new_segment)
+        self._pending = pending = Pending(self, seq, frame, needed=self._quorum.needed(), new_segment=new_segment)
         self._appended += RECORD_HEADER_BYTES + len(body)
         pending.submit(self._copies.members)
         return pending
@@ -170,10 +173,10 @@ class Journal:
             pending.durable = [copy for copy in pending.durable if copy in copies.members]
             pending.submit(copies.members)
         full = self._collect(pending)
-        copies.top_up(pending.durable, full, pending.seq - 1, pending.tail)
-        if len(pending.durable) < self._quorum.needed:
+        copies.top_up(pending.durable, full, pending.needed, pending.seq - 1, pending.tail)
+        if len(pending.durable) < pending.needed:
             copies.members = [*pending.durable, *full]
-            raise self._quorum.shortage(len(pending.durable))
+            raise self._quorum.shortage(len(pending.durable), pending.needed)
         for copy in full:
             copy.close()
         copies.members = pending.durable
@@ -215,7 +218,7 @@ class Journal:
             if self._awaits_snapshot and seq != self._next - 1:
                 raise ValueError(f"the journal awaits a snapshot of commit {self._next - 1}, not {seq}")
             members = self._copies.members
-            if members and all(copy.snapshots and copy.snapshots[0].seq >= seq for copy in members):
+            if any(copy.snapshots and copy.snapshots[0].seq >= seq for copy in members):
                 return
             covered = self._appended
             self._new_segment = not self._awaits_snapshot
@@ -243,7 +246,7 @@ class Journal:
             writer.publish()
             for copy in self._copies.members:
                 if any(copy.disk is disk for disk in writer.disks):
-                    copy.snapshots.insert(0, mark)
+                    copy.take_up(mark)
             self._copies.tidy()
 
     def _begin_with(self, disks: Sequence[Disk], mark: Mark) -> None:

@@ -85,7 +85,7 @@ class Copy:
     def append(self, seq: int, head: bytes, body: bytes, *, new_segment: bool) -> None:
         """Make a record durable. Raises DiskFailed, and StoreFull, after which it may be tried again unless
         `broken` is set."""
-        if new_segment:
+        if new_segment and seq != self._segments[-1]:  # a segment without records is continued: its name is taken
             self._write_segment(seq, iter((head, body)))
             self._name_segment()
             return
@@ -101,6 +101,11 @@ class Copy:
     def submit_append(self, seq: int, head: bytes, body: bytes, *, new_segment: bool) -> "Future[None]":
         """Have `append` made in the thread."""
         return self.thread.submit(partial(self.append, seq, head, body, new_segment=new_segment))
+
+    def take_up(self, mark: Mark) -> None:
+        """Count on a snapshot that was written to this disk and is newer than those it has."""
+        if mark not in self.snapshots:
+            self.snapshots.insert(0, mark)
 
     def outdated(self) -> list[str]:
         """The files that are not needed any more (C3), forgetting them."""

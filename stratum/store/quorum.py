@@ -35,9 +35,11 @@ class Quorum:
         """Disks that shall hold a copy."""
         return max(1, min(self._copies, len(self._disks.slots())))
 
-    @property
     def needed(self) -> int:
-        """Disks that must hold a record before it is acknowledged (L1 of the journal)."""
+        """Disks that must hold what is begun now before it is acknowledged (L1 of the journal).
+
+        To be asked before the work: when disks fail during it, that must not make less do.
+        """
         return min(self.target, max(2, len(self._disks.in_service())))
 
     def require_witnesses(self, count: int) -> None:
@@ -77,9 +79,9 @@ class Quorum:
         log.warning("the journal does without disk %d (%s): %s", disk.slot, disk.name, error)
         self._refused[disk] = time.monotonic(), error
 
-    def shortage(self, count: int) -> StratumError:
+    def shortage(self, count: int, needed: int) -> StratumError:
         """The error to raise when only `count` disks hold what `needed` must."""
         refusals = [error for disk, (_, error) in self._refused.items() if self.is_usable(disk)]
         full = [error for error in refusals if isinstance(error, StoreFull)]
-        message = f"the journal is on {count} disks and must be on {self.needed}"
+        message = f"the journal is on {count} disks and must be on {needed}"
         return StoreFull(f"{message}: {full[-1]}") if full else TooFewDisks(message)

@@ -63,7 +63,7 @@ class SnapshotWriter:
                 self._quorum.lose(draft.disk, outcome)
         self._live = good
         if not good:
-            raise self._quorum.shortage(0)
+            raise self._quorum.shortage(0, 1)
 
     def _draft(self, disk: Disk) -> SnapshotDraft:
         thread = DiskThread(disk, "snapshot disk")

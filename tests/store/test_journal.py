@@ -201,6 +201,16 @@ def test_with_fewer_disks_than_copies_all_must_have_the_record_but_at_least_two(
         pending.wait()
 
 
+def test_disks_that_fail_during_an_append_do_not_make_two_copies_enough(lab, started):
+    journal, _ = started
+    append(journal, [1])
+    for slot in (2, 3, 4, 5):
+        lab.disk[slot].fail()
+    pending = begin(journal, 2)
+    with pytest.raises(TooFewDisks):
+        pending.wait()
+
+
 def test_copies_grow_again_when_disks_come_back(lab, started):
     journal, disks = started
     for slot in (2, 3, 4, 5):
