@@ -145,7 +145,6 @@ def step_2(e: Evidence) -> None:
 
 def s3_client(server: Server):
     import boto3
-
     from botocore.config import Config
 
     env = server.credentials

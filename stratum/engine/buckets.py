@@ -31,8 +31,11 @@ class Buckets:
         self._changes = changes
         self._maker = maker
 
-    async def create(self, name: str, owner: str) -> Bucket:
-        """Make an empty bucket, durable on return. Raises InvalidBucketName, BucketExists (with `.owner`)."""
+    async def create(self, name: str, owner: str, *, tell: bool = True) -> Bucket:
+        """Make an empty bucket, durable on return. Raises InvalidBucketName, BucketExists (name, owner).
+
+        `tell=False` for the mount: the kernel knows, and holds a lock that an invalidation would wait for.
+        """
         check_bucket_name(name)
         maker = self._maker()
 
@@ -46,11 +49,13 @@ class Buckets:
             return bucket, changes
 
         bucket, changes = await self._meta.write(change)
-        self._changes.notify(changes)
+        if tell:
+            self._changes.notify(changes)
+            await self._changes.taken_in()
         return bucket
 
-    async def delete(self, name: str) -> None:
-        """Delete an empty bucket. Raises NoSuchBucket, BucketNotEmpty."""
+    async def delete(self, name: str, *, tell: bool = True) -> None:
+        """Delete an empty bucket; `tell` as in `create`. Raises NoSuchBucket, BucketNotEmpty."""
         now = self._maker().now
 
         def change(txn: Txn) -> list[Change]:
@@ -61,7 +66,10 @@ class Buckets:
             txn.delete(bucket_key(name))
             return remove_directory(txn, ROOT_INODE, name.encode() + b"/", now)
 
-        self._changes.notify(await self._meta.write(change))
+        changes = await self._meta.write(change)
+        if tell:
+            self._changes.notify(changes)
+            await self._changes.taken_in()
 
     async def get(self, name: str) -> Bucket:
         """Return the bucket. Raises NoSuchBucket."""

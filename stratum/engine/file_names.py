@@ -213,7 +213,7 @@ class FileNames:
         return await self._apply(change)
 
     async def _make_bucket(self, name: bytes, mode: int, who: Caller) -> Node:
-        root = (await self._buckets.create(_bucket_name(name), "")).root
+        root = (await self._buckets.create(_bucket_name(name), "", tell=False)).root
 
         def change(txn: Txn) -> Node:
             inode = msgspec.structs.replace(load_inode(txn, root), mode=mode, uid=who.uid, gid=who.gid)
@@ -266,7 +266,7 @@ class FileNames:
         Raises NoSuchKey, NotADirectory, DirectoryNotEmpty, BucketNotEmpty, NameTooLong.
         """
         if parent == ROOT_INODE:
-            await self._buckets.delete(_bucket_name(name))
+            await self._buckets.delete(_bucket_name(name), tell=False)
             return
         now = self._mounted.now_ns()
 

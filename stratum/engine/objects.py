@@ -129,6 +129,7 @@ class Objects:
             raise
         self._around.changes.notify(told)
         await meta.durable(ticket)
+        await self._around.changes.taken_in()
         return result
 
     def publish(self, txn: Txn, bucket: str, key: bytes, new: NewObject) -> tuple[ObjectView, list[Change]]:
