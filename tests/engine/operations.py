@@ -1,0 +1,235 @@
+"""The operations during which the power goes: each with the store it begins on, and its steps.
+
+Room: tests. May import: stratum, tests.engine.
+"""
+
+import random
+import shutil
+from collections.abc import Awaitable, Callable
+
+import trio
+
+from stratum.core.objects import CopySpec, PartName, PutSpec, UploadSpec
+from stratum.core.schema import ROOT_INODE
+from stratum.engine.engine import Engine
+from stratum.engine.file_names import Caller
+from stratum.store.shards import path_of
+from tests.engine.conftest import body_of
+from tests.engine.crash import Operation, Step, World
+from tests.engine.examination import volumes_of
+
+BUCKET = "bucket"
+KEY = b"dir/key"
+INLINE, PACK, LARGE = 40, 1000, 20_000  # bytes: in the index, in a pack, in three volumes of their own
+WHO = Caller(0, 0)
+
+NEIGHBOURS = {b"a": INLINE, b"b/c": PACK, b"dir/other": LARGE, b"z": 0}  # keys that nobody touches
+
+# Every key that an operation uses.
+KEYS = [(BUCKET, key) for key in (KEY, b"copy", b"dir/file", b"dir/new", b"moved/key", b"moved/other", *NEIGHBOURS)]
+
+
+def bytes_of(size: int, seed: object = 0) -> bytes:
+    """The same bytes for the same arguments."""
+    return random.Random(f"{size}/{seed}").randbytes(size)
+
+
+PARTS = [bytes_of(size, "part") for size in (3000, PACK, INLINE, LARGE)]
+
+
+async def put(engine: Engine, key: bytes, size: int, seed: object = 0) -> None:
+    """Put an object whose metadata names its version."""
+    body = bytes_of(size, seed)
+    pieces = [body[at : at + 1500] for at in range(0, size, 1500)]
+    await engine.objects.put(BUCKET, key, body_of(*pieces), PutSpec(metadata={"version": str(seed)}))
+
+
+async def furnish(engine: Engine) -> None:
+    """A bucket with objects of every kind."""
+    await engine.buckets.create(BUCKET, "alice")
+    for key, size in NEIGHBOURS.items():
+        await put(engine, key, size, "neighbour")
+
+
+def _with_key(size: int) -> Callable[[Engine], Awaitable[None]]:
+    async def prepare(engine: Engine) -> None:
+        await furnish(engine)
+        await put(engine, KEY, size, "old")
+
+    return prepare
+
+
+async def _upload(engine: Engine) -> str:
+    await furnish(engine)
+    return await engine.uploads.create(BUCKET, KEY, UploadSpec(metadata={"version": "upload"}))
+
+
+async def _upload_with_parts(engine: Engine) -> tuple[str, list[PartName]]:
+    upload = await _upload(engine)
+    names = []
+    for number, body in enumerate(PARTS, 1):
+        part = await engine.uploads.part(BUCKET, KEY, upload, number, body_of(body))
+        names.append(PartName(number=number, etag=part.etag))
+    return upload, names[:3]
+
+
+def _put(size: int) -> Step:
+    return Step(lambda engine, _: put(engine, KEY, size, "new"))
+
+
+async def _delete(engine: Engine, _: object) -> None:
+    await engine.objects.delete(BUCKET, KEY)
+
+
+async def _copy(engine: Engine, _: object) -> None:
+    await engine.objects.copy(BUCKET, KEY, BUCKET, b"copy", CopySpec(metadata={"version": "copy"}))
+
+
+def _part(number: int, body: bytes) -> Step:
+    async def act(engine: Engine, upload: object) -> None:
+        await engine.uploads.part(BUCKET, KEY, str(upload), number, body_of(body))
+
+    return Step(act)
+
+
+async def _complete(engine: Engine, prepared: object) -> None:
+    upload, names = prepared
+    await engine.uploads.complete(BUCKET, KEY, upload, names)
+
+
+async def _abort(engine: Engine, prepared: object) -> None:
+    await engine.uploads.abort(BUCKET, KEY, prepared[0])
+
+
+# --- services and restarts ------------------------------------------------------------------------------------
+
+
+async def _damaged(engine: Engine) -> None:
+    """Two shards of every volume are gone, and that is known."""
+    await _with_key(LARGE)(engine)
+    await engine.volumes.close()  # seals the pack
+    await engine.repairer.record_seals()
+    for number, volume in volumes_of(engine).items():
+        for shard in (0, 5):
+            disk = engine.disks.get(volume.slots[shard])
+            disk.unlink(path_of(number, shard), purpose="damage")
+            disk.fsync_directory(path_of(number, shard).rpartition("/")[0], purpose="damage")
+            engine.repairer.note_damage(number, shard, "removed")
+
+
+async def _repair(engine: Engine, _: object) -> None:
+    await engine.repairer.one_pass()
+
+
+async def _deleted(engine: Engine) -> None:
+    await _with_key(LARGE)(engine)
+    await engine.objects.delete(BUCKET, KEY)
+
+
+async def _reap(engine: Engine, _: object) -> None:
+    await engine.reaper.one_pass()
+
+
+async def _close(engine: Engine, _: object) -> None:
+    await put(engine, KEY, PACK, "new")
+    await engine.volumes.close()
+    await engine.repairer.record_seals()
+    await engine.meta.close()
+
+
+# --- the mount ------------------------------------------------------------------------------------------------
+
+
+async def _directory(engine: Engine, name: bytes = b"dir") -> int:
+    root = engine.files.names.lookup(ROOT_INODE, BUCKET.encode())[0]
+    return engine.files.names.lookup(root, name)[0]
+
+
+async def _rename_file(engine: Engine, _: object) -> None:
+    directory = await _directory(engine)
+    await engine.files.names.rename(directory, b"key", directory, b"other", noreplace=False, exchange=False)
+
+
+async def _rename_directory(engine: Engine, _: object) -> None:
+    root = engine.files.names.lookup(ROOT_INODE, BUCKET.encode())[0]
+    await engine.files.names.rename(root, b"dir", root, b"moved", noreplace=True, exchange=False)
+
+
+async def _nothing(engine: Engine, _: object) -> None:
+    """To have been opened is all."""
+
+
+async def _await_repairs(engine: Engine, _: object) -> None:
+    """An empty disk took a slot: its shards are to be queued."""
+    while not engine.repairer.waiting() and engine.meta.failed is None:
+        await trio.sleep(0)
+    await engine.repairer.one_pass()
+
+
+def _replace_a_disk(world: World) -> None:
+    world.disk(2).wipe()
+
+
+def _lose_the_index(world: World) -> None:
+    shutil.rmtree(world.meta)
+
+
+async def _barrier(engine: Engine, _: object) -> None:
+    await engine.files.fsync_directory()
+
+
+async def _write_and_fsync(engine: Engine, _: object) -> None:
+    """Overwrite the middle and append, through the mount."""
+    number = engine.files.names.lookup(await _directory(engine), b"key")[0]
+    handle = engine.files.open(number, writes=True)
+    await engine.files.write(handle, 300, bytes_of(700, "mount"))
+    await engine.files.write(handle, LARGE, bytes_of(900, "tail"))
+    await engine.files.fsync(handle)
+    await engine.files.release(handle)
+
+
+async def _create_and_close(engine: Engine, _: object) -> None:
+    directory = await _directory(engine)
+    handle, _, _ = await engine.files.create(directory, b"file", 0o644, WHO, exclusive=True, truncate=False)
+    await engine.files.write(handle, 0, bytes_of(3000, "mount"))
+    await engine.files.flush(handle)
+    await engine.files.release(handle)
+
+
+async def _see_over_s3(engine: Engine, _: object) -> None:
+    """What S3 shows of a closed file is durable."""
+    await engine.objects.head(BUCKET, b"dir/file")
+
+
+async def _unlink(engine: Engine, _: object) -> None:
+    await engine.files.names.unlink(await _directory(engine), b"key")
+
+
+OPERATIONS = [
+    Operation("put inline", furnish, [_put(INLINE)]),
+    Operation("put pack", furnish, [_put(PACK)]),
+    Operation("put large", furnish, [_put(LARGE)]),
+    Operation("overwrite inline by large", _with_key(INLINE), [_put(LARGE)]),
+    Operation("overwrite large by pack", _with_key(LARGE), [_put(PACK)]),
+    Operation("delete", _with_key(LARGE), [Step(_delete)]),
+    Operation("copy, then delete the source", _with_key(PACK), [Step(_copy), Step(_delete)]),
+    Operation("multipart part", _upload, [_part(1, PARTS[0])]),
+    Operation("multipart part replaced", _upload, [_part(1, PARTS[1]), _part(1, PARTS[2])]),
+    Operation("multipart complete", _upload_with_parts, [Step(_complete)]),
+    Operation("multipart abort", _upload_with_parts, [Step(_abort)]),
+    Operation("repair", _damaged, [Step(_repair)]),
+    Operation("reap", _deleted, [Step(_reap)]),
+    Operation("snapshot", furnish, [_put(PACK), _put(INLINE), _put(LARGE)], {"journal_segment_bytes": 600}),
+    Operation("put and close", furnish, [Step(_close)]),
+    Operation("start", _with_key(LARGE), [Step(_nothing)], from_start=True),
+    Operation("start after a kill", _with_key(LARGE), [Step(_nothing)], from_start=True, killed=True),
+    Operation("start without the index", _with_key(LARGE), [Step(_nothing)], from_start=True, spoil=_lose_the_index),
+    Operation(
+        "start with an empty disk", _with_key(LARGE), [Step(_await_repairs)], from_start=True, spoil=_replace_a_disk
+    ),
+    Operation("mount rename over a file", _with_key(LARGE), [Step(_rename_file, False), Step(_barrier)]),
+    Operation("mount rename of a directory", _with_key(LARGE), [Step(_rename_directory, False), Step(_barrier)]),
+    Operation("mount write and fsync", _with_key(LARGE), [Step(_write_and_fsync)]),
+    Operation("mount create and close", furnish, [Step(_create_and_close, False), Step(_see_over_s3)]),
+    Operation("mount unlink", _with_key(LARGE), [Step(_unlink, False), Step(_barrier)]),
+]
