@@ -171,19 +171,19 @@ class OpenFile:
             due = self.dirty if closing else self._changes != self._published
             if not due or inode is None or inode.nlink == 0:
                 return
-            changes, size, mtime, ctime = self._changes, self.size, self._mtime, self._ctime
+            changes, size = self._changes, self.size
             zeros, spans = await self._layers.stage()
             md5 = await self._md5(size, closing=closing)
+            await self._mounted.meta.room()
             new = Publication(
                 number=self.number,
                 size=size,
-                mtime=mtime,
-                ctime=ctime,
+                mtime=self._mtime,  # only now: utimens may have come while the bytes were on their way
+                ctime=self._ctime,
                 etag=md5 or name_of_change(self.number, inode.generation + 1, size, spans),
                 zeros=zeros,
                 spans=spans,
             )
-            await self._mounted.meta.room()
             self._mounted.apply(lambda txn: publish(txn, self._mounted.contents, new))
             self._published, self._window = changes, (0, 0, [])
             self._rough_etag = md5 is None and size <= REREAD_BYTES
