@@ -64,7 +64,8 @@ async def _upload(engine: Engine) -> str:
     return await engine.uploads.create(BUCKET, KEY, UploadSpec(metadata={"version": "upload"}))
 
 
-async def _upload_with_parts(engine: Engine) -> tuple[str, list[PartName]]:
+async def upload_with_parts(engine: Engine) -> tuple[str, list[PartName]]:
+    """An upload with four parts; returns its id and the names of the first three."""
     upload = await _upload(engine)
     names = []
     for number, body in enumerate(PARTS, 1):
@@ -215,8 +216,8 @@ OPERATIONS = [
     Operation("copy, then delete the source", _with_key(PACK), [Step(_copy), Step(_delete)]),
     Operation("multipart part", _upload, [_part(1, PARTS[0])]),
     Operation("multipart part replaced", _upload, [_part(1, PARTS[1]), _part(1, PARTS[2])]),
-    Operation("multipart complete", _upload_with_parts, [Step(_complete)]),
-    Operation("multipart abort", _upload_with_parts, [Step(_abort)]),
+    Operation("multipart complete", upload_with_parts, [Step(_complete)]),
+    Operation("multipart abort", upload_with_parts, [Step(_abort)]),
     Operation("repair", _damaged, [Step(_repair)]),
     Operation("reap", _deleted, [Step(_reap)]),
     Operation("snapshot", furnish, [_put(PACK), _put(INLINE), _put(LARGE)], {"journal_segment_bytes": 600}),
