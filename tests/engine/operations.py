@@ -14,7 +14,6 @@ from stratum.core.schema import ROOT_INODE
 from stratum.engine.engine import Engine
 from stratum.engine.file_names import Caller
 from stratum.store.shards import path_of
-from tests.engine.conftest import body_of
 from tests.engine.crash import Operation, Step, World
 from tests.engine.examination import volumes_of
 
@@ -37,11 +36,24 @@ def bytes_of(size: int, seed: object = 0) -> bytes:
 PARTS = [bytes_of(size, "part") for size in (3000, PACK, INLINE, LARGE)]
 
 
+class Body:
+    """A body that comes in small pieces, and may be left unread."""
+
+    def __init__(self, content: bytes) -> None:
+        self._pieces = iter([content[at : at + 1500] for at in range(0, len(content), 1500)])
+
+    def __aiter__(self) -> "Body":
+        return self
+
+    async def __anext__(self) -> bytes:
+        for piece in self._pieces:
+            return piece
+        raise StopAsyncIteration
+
+
 async def put(engine: Engine, key: bytes, size: int, seed: object = 0) -> None:
     """Put an object whose metadata names its version."""
-    body = bytes_of(size, seed)
-    pieces = [body[at : at + 1500] for at in range(0, size, 1500)]
-    await engine.objects.put(BUCKET, key, body_of(*pieces), PutSpec(metadata={"version": str(seed)}))
+    await engine.objects.put(BUCKET, key, Body(bytes_of(size, seed)), PutSpec(metadata={"version": str(seed)}))
 
 
 async def furnish(engine: Engine) -> None:
@@ -69,7 +81,7 @@ async def upload_with_parts(engine: Engine) -> tuple[str, list[PartName]]:
     upload = await _upload(engine)
     names = []
     for number, body in enumerate(PARTS, 1):
-        part = await engine.uploads.part(BUCKET, KEY, upload, number, body_of(body))
+        part = await engine.uploads.part(BUCKET, KEY, upload, number, Body(body))
         names.append(PartName(number=number, etag=part.etag))
     return upload, names[:3]
 
@@ -88,7 +100,7 @@ async def _copy(engine: Engine, _: object) -> None:
 
 def _part(number: int, body: bytes) -> Step:
     async def act(engine: Engine, upload: object) -> None:
-        await engine.uploads.part(BUCKET, KEY, str(upload), number, body_of(body))
+        await engine.uploads.part(BUCKET, KEY, str(upload), number, Body(body))
 
     return Step(act)
 
