@@ -104,8 +104,7 @@ class Copy:
 
     def take_up(self, mark: Mark) -> None:
         """Count on a snapshot that was written to this disk and is newer than those it has."""
-        if mark not in self.snapshots:
-            self.snapshots.insert(0, mark)
+        self.snapshots.insert(0, mark)
 
     def outdated(self) -> list[str]:
         """The files that are not needed any more (C3), forgetting them."""

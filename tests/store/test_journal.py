@@ -79,8 +79,9 @@ def test_each_record_is_fsynced_once_on_each_of_three_disks(lab, started):
 
 def test_a_failing_disk_is_replaced_by_one_that_gets_everything(lab, started):
     journal, disks = started
-    append(journal, range(1, 4))
-    journal.write_snapshot(3, rows_at(3))
+    for seq in (1, 2, 3):
+        append(journal, [seq])
+        journal.write_snapshot(seq, rows_at(seq))
     append(journal, [4])
     lab.disk[1].inject(errno.EIO, op="fsync")
     append(journal, range(5, 7))
@@ -158,6 +159,22 @@ def test_a_source_that_hangs_while_it_is_copied_from_is_the_one_that_is_blamed()
     assert lab.found().state == state_at(2)
 
 
+def test_a_copy_that_would_lack_a_record_does_not_count(lab, started):
+    """Commit 3 is damaged on two disks when the third fails, and these two have no room for commit 4."""
+    journal, _ = started
+    append(journal, [1, 2, 3])
+    for slot in (1, 2):
+        [path] = lab.paths(slot, ".log")
+        lab.disk[slot].flip_bit(path, lab.disk[slot].size(path) - 1)
+        lab.disk[slot].inject(errno.ENOSPC, op="append", times=None)
+    lab.disk[0].fail()
+    pending = begin(journal, 4)
+    with pytest.raises(StoreFull):
+        pending.wait()
+    assert journal.slots == [1, 2]
+    assert lab.holders() == [0, 1, 2]
+
+
 def test_a_full_disk_stays_in_service_and_another_takes_its_copy(lab, started):
     journal, disks = started
     append(journal, [1])
@@ -165,6 +182,17 @@ def test_a_full_disk_stays_in_service_and_another_takes_its_copy(lab, started):
     append(journal, [2])
     assert journal.slots == [0, 2, 3]
     assert disks.in_service() == list(range(6))
+
+
+def test_when_all_copies_are_full_other_disks_take_over(lab, started):
+    journal, disks = started
+    append(journal, [1])
+    for slot in (0, 1, 2):
+        lab.disk[slot].inject(errno.ENOSPC, op="append", times=None)
+    append(journal, [2])
+    assert journal.slots == [3, 4, 5]
+    assert disks.in_service() == list(range(6))
+    assert lab.found(without=(3, 4)).state == state_at(2)
 
 
 def test_when_all_disks_are_full_the_record_waits_for_room(lab, started):

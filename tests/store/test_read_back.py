@@ -7,7 +7,7 @@ import errno
 import tracemalloc
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stratum.core.errors import CorruptJournal
@@ -38,6 +38,7 @@ def ends(lab: Lab, path: str = LOG) -> list[int]:
     return found
 
 
+@settings(deadline=None)
 @given(st.integers(0, 10**6), st.integers(0, 2))
 def test_a_record_torn_on_one_disk_is_read_from_another(cut, slot):
     lab = journaled(4)
@@ -46,6 +47,7 @@ def test_a_record_torn_on_one_disk_is_read_from_another(cut, slot):
     assert lab.found().state == state_at(4)
 
 
+@settings(deadline=None)
 @given(st.integers(0, 10**6))
 def test_a_last_record_torn_everywhere_is_ignored(cut):
     lab = journaled(4)
@@ -67,6 +69,7 @@ def test_a_last_record_that_is_whole_on_one_disk_counts_from_then_on():
     assert lab.found().records == [(seq, change(seq)) for seq in range(1, 5)]
 
 
+@settings(deadline=None)
 @given(st.integers(0, 10**6), st.integers(0, 10**6))
 def test_two_copies_with_damage_anywhere_are_made_good_by_the_third(first, second):
     lab = journaled(6)
@@ -76,6 +79,7 @@ def test_two_copies_with_damage_anywhere_are_made_good_by_the_third(first, secon
     assert lab.found().state == state_at(6)
 
 
+@settings(deadline=None)
 @given(st.permutations(range(6)))
 def test_different_records_may_be_damaged_on_every_disk(order):
     lab = journaled(6)
