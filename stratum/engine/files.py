@@ -8,6 +8,7 @@ become visible to S3 when they are published: at once and durable by `fsync`, wi
 
 import logging
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from itertools import count
 
 import trio
@@ -28,6 +29,14 @@ from stratum.store.disks import Disks
 from stratum.store.meta import Meta
 
 log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Handle:
+    """What one open(2) gave. `writes`: its close is a reason to publish the file."""
+
+    file: OpenFile
+    writes: bool
 
 
 class Files:
@@ -52,17 +61,17 @@ class Files:
         self._table = table
         self._pressure = Pressure(mounted, table.files)
         self._close_is_durable = settings.close == "durable"
-        self._handles: dict[int, OpenFile] = {}
+        self._handles: dict[int, Handle] = {}
         self._next_handle = count(1)
 
     # --- open files -----------------------------------------------------------------------------------------
 
-    def open(self, number: int, *, truncate: bool = False) -> int:
+    def open(self, number: int, *, writes: bool, truncate: bool = False) -> int:
         """Open a regular file, return a handle. Raises NoSuchInode, IsADirectory, NotPermitted."""
         file = self._table.use(number)
         if truncate:
             file.truncate(0)
-        return self._new_handle(file)
+        return self._new_handle(file, writes=writes)
 
     async def create(
         self, parent: int, name: bytes, mode: int, who: Caller, *, exclusive: bool, truncate: bool
@@ -75,15 +84,15 @@ class Files:
         file = self._table.use(number, inode)
         if truncate and not made:
             file.truncate(0)
-        return self._new_handle(file), number, self._table.shown(number, inode)
+        return self._new_handle(file, writes=True), number, self._table.shown(number, inode)
 
     async def read(self, handle: int, offset: int, size: int) -> bytes:
         """Bytes from `offset` on, fewer than `size` only at the end. Raises TooFewShards."""
-        return await self._file(handle).read(offset, size)
+        return await self._handle(handle).file.read(offset, size)
 
     async def write(self, handle: int, offset: int, content: bytes) -> None:
         """Put bytes at `offset`; waits while too much is in memory. Raises TooLarge, and what failed before."""
-        file = self._file(handle)
+        file = self._handle(handle).file
         if file.error is not None:
             file.report()
         file.write(offset, content)
@@ -95,7 +104,7 @@ class Files:
 
         Raises TooFewDisks, StoreFull, ReadOnly.
         """
-        file = self._file(handle)
+        file = self._handle(handle).file
         file.report()
         await file.publish(closing=False)
         await self._mounted.durable()
@@ -106,9 +115,10 @@ class Files:
 
     async def flush(self, handle: int) -> None:
         """A descriptor was closed: have the file published soon. Raises what failed before."""
-        file = self._file(handle)
+        held = self._handle(handle)
+        file = held.file
         file.report()
-        if not file.dirty:
+        if not (held.writes and file.dirty):
             return
         self._table.publisher.enqueue(file)
         if self._close_is_durable:
@@ -117,21 +127,22 @@ class Files:
 
     async def release(self, handle: int) -> None:
         """The last descriptor of a handle was closed: forget the handle."""
-        file = self._handles.pop(handle)
+        file = self._handle(handle).file
+        del self._handles[handle]
         file.handles -= 1
         await self._table.release(file)
 
-    def _new_handle(self, file: OpenFile) -> int:
+    def _new_handle(self, file: OpenFile, *, writes: bool) -> int:
         handle = next(self._next_handle)
-        self._handles[handle] = file
+        self._handles[handle] = Handle(file, writes)
         file.handles += 1
         return handle
 
-    def _file(self, handle: int) -> OpenFile:
-        file = self._handles.get(handle)
-        if file is None:
+    def _handle(self, handle: int) -> Handle:
+        found = self._handles.get(handle)
+        if found is None:
             raise NoSuchInode(f"handle {handle}")
-        return file
+        return found
 
     # --- inodes in use --------------------------------------------------------------------------------------
 
