@@ -84,16 +84,15 @@ class FileTable:
         """One use of `file` has ended; let go of it if that was the last."""
         if file.handles or self.publisher.keeps(file.number) or self.files.get(file.number) is not file:
             return
-        inode = self._mounted.meta.read(lambda txn: load(txn, inode_key(file.number), Inode))
-        if inode is None or inode.nlink == 0 or file.lost is not None:
+        if file.dirty or file.lost is not None:
+            if self._has_name(file.number) and file.lost is None:
+                self.publisher.enqueue(file)
+                return
             if file.lost is not None and file.error is None:
                 log.error("unpublished bytes of a file are lost: %s", file.lost, extra={"inode": file.number})
             await file.forget()
             if file.handles:
                 return
-        elif file.dirty:
-            self.publisher.enqueue(file)
-            return
         self.files.pop(file.number, None)
         if file.number not in self._pins:
             self._free_orphans_among([file.number])
@@ -106,6 +105,10 @@ class FileTable:
                 return
             await self._mounted.meta.room()
             self._mounted.apply(lambda txn: _free(txn, orphans))  # noqa: B023 - runs at once
+
+    def _has_name(self, number: int) -> bool:
+        inode = self._mounted.meta.read(lambda txn: load(txn, inode_key(number), Inode))
+        return inode is not None and inode.nlink > 0
 
     def _free_orphans_among(self, numbers: list[int]) -> None:
         """Free those without a name. A failure leaves them to the next start."""

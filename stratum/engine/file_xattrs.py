@@ -29,6 +29,12 @@ class FileXattrs:
         """Is the inode known to have no attribute? False may also mean: not known."""
         return number in self._bare
 
+    def note_bare(self, number: int) -> None:
+        """The inode has no attribute: it is new."""
+        if len(self._bare) >= BARE_MAX:
+            del self._bare[next(iter(self._bare))]
+        self._bare[number] = None
+
     def get(self, number: int, name: bytes) -> bytes:
         """The value. Raises NoSuchAttribute."""
         if number not in self._bare:
@@ -36,7 +42,7 @@ class FileXattrs:
             if value is not None:
                 return value
             if not self.names(number):
-                self._remember_bare(number)
+                self.note_bare(number)
         raise NoSuchAttribute(name.decode(errors="replace"))
 
     def names(self, number: int) -> list[bytes]:
@@ -86,8 +92,3 @@ class FileXattrs:
     def _touch(self, txn: Txn, number: int) -> None:
         inode = load_inode(txn, number)
         save(txn, inode_key(number), msgspec.structs.replace(inode, ctime=self._mounted.now_ns()))
-
-    def _remember_bare(self, number: int) -> None:
-        if len(self._bare) >= BARE_MAX:
-            del self._bare[next(iter(self._bare))]
-        self._bare[number] = None

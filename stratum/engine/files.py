@@ -82,7 +82,9 @@ class Files:
         """
         number, inode, made = await self.names.create(parent, name, mode, who, exclusive=exclusive)
         file = self._table.use(number, inode)
-        if truncate and not made:
+        if made:
+            self.xattrs.note_bare(number)
+        elif truncate:
             file.truncate(0)
         return self._new_handle(file, writes=True), number, self._table.shown(number, inode)
 
