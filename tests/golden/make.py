@@ -1,0 +1,195 @@
+"""Make the golden store of the current format: `python -m tests.golden.make`.
+
+Writes format-<n>.tar.xz (the disks and the index of a store that was stopped, started and killed) and format-<n>.json
+(what is in it). Once a version is released its golden store is never made again: it must stay readable for ever.
+
+Room: tests. May import: stratum, tests.engine.
+"""
+
+import base64
+import hashlib
+import json
+import tarfile
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+
+import trio
+
+from stratum.core.config import Limits, Settings
+from stratum.core.objects import CopySpec, ListQuery, PartName, PutSpec, UploadSpec
+from stratum.core.records import Checksum
+from stratum.core.schema import ROOT_INODE
+from stratum.engine.engine import Engine, open_engine
+from stratum.engine.file_names import Caller
+from tests.engine.conftest import ROOT, Clock, read_all
+from tests.engine.crash import Killed, kill
+from tests.engine.operations import Body, bytes_of
+
+FORMAT = 1
+HERE = Path(__file__).parent
+SMALL = Limits(cell_bytes=4096, volume_bytes=48 * 1024, pack_bytes=12_000, part_bytes_min=1, map_bytes=1 << 24)
+WHO = Caller(1000, 1000)
+
+
+def settings_for(folder: Path, limits: Limits) -> Settings:
+    """A store in `folder`."""
+    disks = tuple(folder / "disks" / str(slot) for slot in range(6))
+    return Settings(data=folder / "data", disks=disks, limits=limits)
+
+
+def crc(digests, size):
+    """Keep the CRC32 of a body."""
+    return Checksum("crc32", base64.b64encode(digests["crc32"]).decode())
+
+
+async def fill(engine: Engine) -> None:
+    """One of everything."""
+    await engine.buckets.create("golden", "alice")
+    await engine.buckets.create("empty", "bob")
+    for size in (0, 100, 4096, 4097, 12_000, 60_000):
+        spec = PutSpec(
+            headers={"content-type": "application/x-test", "cache-control": "no-cache"},
+            metadata={"size": str(size), "ключ": "значение"},
+            algorithms=frozenset({"crc32"}),
+            check=crc,
+        )
+        await engine.objects.put("golden", b"sizes/%d" % size, Body(bytes_of(size, "golden")), spec)
+    for key in (b"a", b"a/b", b"a//b", b"a/../b", "schön/ключ".encode(), b"k" * 1024, b"folder/"):
+        await engine.objects.put("golden", key, Body(key), PutSpec())
+    await engine.objects.copy("golden", b"sizes/12000", "golden", b"copy", CopySpec(metadata={"a": "copy"}))
+    await engine.objects.put("golden", b"deleted", Body(bytes_of(5000)), PutSpec())
+    await engine.objects.delete("golden", b"deleted")
+    await _multipart(engine)
+    await _mounted(engine)
+    await engine.credentials.create("carol")
+
+
+async def _multipart(engine: Engine) -> None:
+    spec = UploadSpec(metadata={"multi": "part"}, checksum_algorithm="crc32", checksum_type="FULL_OBJECT")
+    for key in (b"multipart", b"under way"):
+        upload = await engine.uploads.create("golden", key, spec)
+        names = []
+        for number, size in ((1, 9000), (7, 100), (9, 4097)):
+            body = Body(bytes_of(size, "part"))
+            part = await engine.uploads.part(
+                "golden", key, upload, number, body, algorithms=frozenset({"crc32"}), check=crc
+            )
+            names.append(PartName(number=number, etag=part.etag))
+        if key == b"multipart":
+            await engine.uploads.complete("golden", key, upload, names)
+
+
+async def _mounted(engine: Engine) -> None:
+    names = engine.files.names
+    root = names.lookup(ROOT_INODE, b"golden")[0]
+    directory, _ = await names.make_directory(root, b"made", 0o750, WHO)
+    await names.make_directory(root, b"kept", 0o700, WHO)
+    handle, number, _ = await engine.files.create(directory, b"file", 0o640, WHO, exclusive=True, truncate=False)
+    await engine.files.write(handle, 0, bytes_of(5000, "mount"))
+    await engine.files.write(handle, 20_000, b"behind a hole")
+    await engine.files.fsync(handle)
+    await engine.files.release(handle)
+    await engine.files.xattrs.set(number, b"user.colour", b"golden")
+    await names.link(number, directory, b"second name")
+    await names.symlink(directory, b"link", b"../sizes/100", WHO)
+    await names.make_node(directory, b"fifo", 0o010644, 0, WHO)
+    await engine.files.fsync_directory()
+
+
+async def describe(engine: Engine) -> dict:
+    """All that is in the store, as plain values."""
+    return {
+        "store": engine.store_id.hex(),
+        "buckets": {name: [bucket.created, bucket.owner] for name, bucket in await engine.buckets.list()},
+        "objects": {view.key.decode(): await _object(engine, view.key) for view in await _keys(engine)},
+        "uploads": await _uploads(engine),
+        "tree": _tree(engine, ROOT_INODE, "/"),
+        "credentials": [[name, created, engine.credentials.secret_of(key)] for key, name, created in keys(engine)],
+    }
+
+
+def keys(engine: Engine) -> list[tuple[str, str, int]]:
+    """The access keys."""
+    return sorted(engine.credentials.list())
+
+
+async def _keys(engine: Engine) -> list:
+    return list((await engine.objects.list("golden", ListQuery())).objects)
+
+
+async def _object(engine: Engine, key: bytes) -> dict:
+    opened = await engine.objects.open("golden", key)
+    inode = opened.view.inode
+    checksum = inode.checksum
+    return {
+        "sha256": hashlib.sha256(await read_all(opened)).hexdigest(),
+        "size": inode.size,
+        "etag": inode.etag,
+        "mtime": inode.mtime,
+        "headers": inode.headers,
+        "metadata": inode.metadata,
+        "checksum": [checksum.algorithm, checksum.value, checksum.kind] if checksum else None,
+        "parts": list(inode.parts),
+    }
+
+
+async def _uploads(engine: Engine) -> list:
+    page = await engine.uploads.list_uploads("golden", b"", b"", b"", "", 10)
+    shown = []
+    for key, upload, record in page.uploads:
+        _, parts, _ = await engine.uploads.list_parts("golden", key, upload, 0, 100)
+        etags = [[number, part.size, part.etag, part.checksum.value] for number, part in parts]
+        shown.append([key.decode(), upload, record.created, record.metadata, record.checksum_algorithm, etags])
+    return shown
+
+
+def _tree(engine: Engine, directory: int, path: str) -> dict:
+    shown = {}
+    for entry in engine.files.names.list(directory, None, 1000):
+        inode = entry.inode
+        name = path + entry.name.decode()
+        xattrs = {x.decode(): engine.files.xattrs.get(entry.number, x).decode() for x in _names(engine, entry.number)}
+        shown[name] = [
+            entry.number, oct(inode.mode), inode.uid, inode.gid, inode.nlink, inode.size, inode.mtime,
+            inode.target.decode(), xattrs,
+        ]  # fmt: skip
+        if inode.kind.name == "DIRECTORY":
+            shown |= _tree(engine, entry.number, name + "/")
+    return shown
+
+
+def _names(engine: Engine, number: int) -> list[bytes]:
+    return engine.files.xattrs.names(number)
+
+
+async def make(folder: Path) -> dict:
+    """Make the store in `folder`; it ends with a kill, so that the journal holds what no snapshot has."""
+    clock, described = Clock(), {}
+    settings = settings_for(folder, replace(SMALL, journal_segment_bytes=6000))
+    async with open_engine(settings, root=ROOT, now_ns=clock) as engine:
+        await fill(engine)
+    try:
+        async with open_engine(settings, root=ROOT, now_ns=clock) as engine:
+            await engine.objects.put("golden", b"last", Body(bytes_of(6000, "last")), PutSpec(metadata={"no": "stop"}))
+            described = await describe(engine)
+            await kill(engine)
+    except* Killed:
+        pass
+    return described
+
+
+def main() -> None:
+    """Write both files."""
+    with tempfile.TemporaryDirectory() as folder:
+        described = trio.run(make, Path(folder))
+        (HERE / f"format-{FORMAT}.json").write_text(json.dumps(described, indent=1, ensure_ascii=False) + "\n")
+        for lock in Path(folder).rglob("lock.mdb"):
+            lock.unlink()
+        with tarfile.open(HERE / f"format-{FORMAT}.tar.xz", "w:xz") as archive:
+            for name in ("data", "disks"):
+                archive.add(Path(folder) / name, name)
+
+
+if __name__ == "__main__":
+    main()
