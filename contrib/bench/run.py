@@ -17,6 +17,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1] / "evidence")]
@@ -69,12 +70,10 @@ def s3_rates(make: Callable[[], Client], small: int) -> Rates:
     tiny, middle, large = os.urandom(1024), os.urandom(64 * 1024), os.urandom(64 * MIB)
     rates: Rates = {}
     for threads in (1, 16):
-        rate = spread(
-            make, small, threads, lambda c, i: expect(c.request("PUT", f"/bench/{threads}/{i:06}", body=tiny))
-        )
-        rates[f"PUT 1 KiB, {threads} connections"] = rate, "/s"
-        rate = spread(make, small, threads, lambda c, i: expect(c.request("GET", f"/bench/{threads}/{i:06}")))  # noqa: B023
-        rates[f"GET 1 KiB, {threads} connections"] = rate, "/s"
+        put = partial(put_one, f"/bench/{threads}", tiny)
+        rates[f"PUT 1 KiB, {threads} connections"] = spread(make, small, threads, put), "/s"
+        get = partial(get_one, f"/bench/{threads}")
+        rates[f"GET 1 KiB, {threads} connections"] = spread(make, small, threads, get), "/s"
     rate = spread(make, small // 4, 8, lambda c, i: expect(c.request("PUT", f"/bench/m/{i:06}", body=middle)))
     rates["PUT 64 KiB, 8 connections"] = rate, "/s"
     rate = spread(make, small // 4, 8, lambda c, i: expect(c.request("GET", f"/bench/m/{i:06}")))
@@ -86,6 +85,14 @@ def s3_rates(make: Callable[[], Client], small: int) -> Rates:
         rates[f"GET 64 MiB, {threads} connections"] = rate * 64 * MIB / 1e6, "MB/s"
     rates["list keys, pages of 1000"] = list_rate(one), "keys/s"
     return rates
+
+
+def put_one(folder: str, body: bytes, client: Client, i: int) -> None:
+    expect(client.request("PUT", f"{folder}/{i:06}", body=body))
+
+
+def get_one(folder: str, client: Client, i: int) -> None:
+    expect(client.request("GET", f"{folder}/{i:06}"))
 
 
 def list_rate(client: Client) -> float:

@@ -24,16 +24,18 @@ def free_port() -> int:
 class Server:
     """One clone, one data folder, one mount point; started and stopped as often as a step wants."""
 
-    def __init__(self, base: Path | None = None) -> None:
-        self.base = base or Path(tempfile.mkdtemp(prefix="stratum-evidence-"))
-        self.clone = self.base / "clone"
+    def __init__(self, *, fresh: bool = True) -> None:
+        """`fresh`: from a clone of the last commit, set up from nothing; else from this work tree."""
+        self.base = Path(tempfile.mkdtemp(prefix="stratum-evidence-"))
+        self.clone = self.base / "clone" if fresh else ROOT
         self.data = self.base / "data"
         self.mount = self.base / "mnt"
         self.log = self.base / "server.log"
         self.port = free_port()
         self.process: subprocess.Popen | None = None
         self.credentials: dict[str, str] = {}
-        subprocess.run(["git", "clone", "-q", str(ROOT), str(self.clone)], check=True)
+        if fresh:
+            subprocess.run(["git", "clone", "-q", str(ROOT), str(self.clone)], check=True)
 
     @property
     def endpoint(self) -> str:

@@ -18,7 +18,6 @@ from stratum.core.objects import PartName
 from stratum.core.records import Checksum, Part, Upload
 from stratum.core.txn import Txn
 
-
 DEFAULT_ALGORITHM = "crc64nvme"  # of parts and whole when the client named none, as at AWS
 
 

@@ -1,0 +1,31 @@
+"""A small run of the evidence (contrib/evidence/outside.py) on the real process, the real mount and real clients."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "contrib" / "evidence"))
+
+import outside  # noqa: E402 - the folder is on the path only now
+import server as evidence_server  # noqa: E402
+
+pytestmark = [pytest.mark.fuse, pytest.mark.system, pytest.mark.slow]
+
+
+@pytest.fixture(scope="module")
+def server():
+    made = evidence_server.Server(fresh=False)
+    try:
+        made.start()
+        yield made
+        code, _ = made.stop()
+        assert code == 0
+    finally:
+        made.close()
+
+
+@pytest.mark.parametrize("step", ["2", "4", "5"])
+def test_a_step_of_the_evidence_holds_on_a_small_scale(server, step):
+    outside.STEPS[step](outside.Evidence(server, ROOT / "stratum", scale=0.1))
