@@ -43,11 +43,12 @@ class Quorum:
         return min(self.target, max(2, len(self._disks.in_service())))
 
     def require_witnesses(self, count: int) -> None:
-        """Raise TooFewDisks if `count` disks may have missed an acknowledged record or a claimed epoch."""
+        """Raise TooFewDisks if `count` disks may have missed an acknowledged record or a claimed epoch; StoreFull
+        if there would be more had they not been full."""
         slots = len(self._disks.slots())
         least = max(slots // 2 + 1, slots - self.target + 1)
         if count < least:
-            raise TooFewDisks(f"the journal needs {least} of {slots} disks to go on from, {count} are in service")
+            raise self._error(f"the journal can go on from {count} of {slots} disks and needs {least}")
 
     def usable(self) -> list[Disk]:
         """The disks in service, by slot."""
@@ -81,7 +82,9 @@ class Quorum:
 
     def shortage(self, count: int, needed: int) -> StratumError:
         """The error to raise when only `count` disks hold what `needed` must."""
-        refusals = [error for disk, (_, error) in self._refused.items() if self.is_usable(disk)]
+        return self._error(f"the journal is on {count} disks and must be on {needed}")
+
+    def _error(self, message: str) -> StratumError:
+        refusals = [error for disk, (_, error) in list(self._refused.items()) if self.is_usable(disk)]
         full = [error for error in refusals if isinstance(error, StoreFull)]
-        message = f"the journal is on {count} disks and must be on {needed}"
         return StoreFull(f"{message}: {full[-1]}") if full else TooFewDisks(message)

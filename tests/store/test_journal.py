@@ -5,15 +5,20 @@ Room: tests. May import: stratum.core, stratum.store, tests.fakes.
 
 import errno
 import itertools
+import shutil
 import threading
 
 import pytest
 
+from stratum.core.config import Limits
 from stratum.core.errors import ReadOnly, StoreFull, TooFewDisks
-from stratum.store.journal import Journal
+from stratum.store.disk import FolderDisk
+from stratum.store.disks import Disks
+from stratum.store.journal import Journal, read_back
 from tests.store.journal_lab import (
     COPIES,
     STORE,
+    Found,
     Hang,
     Lab,
     append,
@@ -268,6 +273,13 @@ def test_a_start_that_might_overlook_acknowledged_records_is_refused(lab, starte
     restarted(lab, 2, without=(0, 1)).close()
 
 
+def test_a_start_on_full_disks_says_that_they_are_full(lab):
+    for disk in lab.disk.values():
+        disk.inject(errno.ENOSPC, op="create", times=None)
+    with pytest.raises(StoreFull):
+        restarted(lab, 1)
+
+
 def test_a_commit_that_the_disks_know_is_not_overwritten(lab, started):
     append(started[0], [1, 2])
     started[0].close()
@@ -306,3 +318,21 @@ def test_closing_ends_the_threads_and_lets_go_of_the_files(lab, started):
     journal.close()
     assert not [thread.name for thread in threading.enumerate() if "disk" in thread.name]
     assert [disk.open_files for disk in lab.disk.values()] == [0] * 6
+
+
+def test_on_real_folders_it_is_the_same(tmp_path):
+    folders = {slot: tmp_path / str(slot) for slot in range(4)}
+    for folder in folders.values():
+        folder.mkdir()
+    disks = Disks({slot: FolderDisk(slot, folder) for slot, folder in folders.items()}, Limits())
+    journal = Journal(disks, COPIES, STORE)
+    journal.start(1)
+    append(journal, range(1, 5))
+    journal.write_snapshot(4, rows_at(4))
+    append(journal, [5])
+    shutil.rmtree(folders[1])
+    append(journal, [6])
+    assert journal.slots == [0, 2, 3]
+    journal.close()
+    found = Found(read_back(disks, STORE))
+    assert (found.snapshot, found.sequences, found.state) == (4, [5, 6], state_at(6))
