@@ -81,8 +81,12 @@ import sys, trio
 from hypercorn.config import Config
 from hypercorn.trio import serve
 async def app(scope, receive, send):
-    if scope["type"] != "http":
-        return
+    if scope["type"] == "lifespan":
+        while True:
+            kind = (await receive())["type"]
+            await send({"type": kind + ".complete"})
+            if kind == "lifespan.shutdown":
+                return
     while (await receive()).get("more_body"):
         pass
     await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"0")]})
