@@ -19,6 +19,7 @@ from stratum.s3.http import Request, Response
 from stratum.s3.payload import open_payload
 from stratum.s3.routes import Op, Route, parse_query, route
 from stratum.s3.sigv4 import Verified, Verifier
+from stratum.s3.unserved import refuse_unserved
 
 log = logging.getLogger(__name__)
 
@@ -100,7 +101,9 @@ class S3Door:
         request = replace(request, headers=[*request.headers, *verified.moved_headers])
         copying = request.header("x-amz-copy-source") is not None
         found = route(request.method, request.raw_path, parse_query(request.raw_query), copying=copying)
-        return await HANDLERS[found.op](self._call(request, found, verified))
+        call = self._call(request, found, verified)
+        refuse_unserved(call)
+        return await HANDLERS[found.op](call)
 
     def _call(self, request: Request, found: Route, verified: Verified) -> Call:
         default = "" if found.op in NO_DEFAULT_CHECKSUM else "crc64nvme"
