@@ -112,14 +112,16 @@ class PathModel:
             raise InvalidArgument
 
     def _same(self, old: bytes, target: bytes) -> bool:
-        return old == target or (old[-1:] != b"/" and self.objects[old] == self.objects.get(target))
+        if old.endswith(b"/") or target.endswith(b"/"):
+            return old == target
+        return self.objects[old] == self.objects[target]
 
     def _replace(self, old: bytes, target: bytes) -> None:
         if old.endswith(b"/") and not target.endswith(b"/"):
             raise NotADirectory
         if target.endswith(b"/") and not old.endswith(b"/"):
             raise IsADirectory
-        if self._marked(target):
+        if self._marked(target) or not target.endswith(b"/"):
             del self.objects[target]
         if target in self.directories and not self.is_empty(target):
             raise DirectoryNotEmpty

@@ -167,11 +167,12 @@ def outcome(side, verb, given_arguments, how):
         return type(error)
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=250, deadline=None)
 @given(st.lists(actions, min_size=1, max_size=20))
 @example([("make", (0, b"a/"), False), ("put", b"a/"), ("remove", b"a/")])
 @example([("make", (0, b"a/"), False), *[(verb, b"a/b") for verb in ("put", "remove", "remove")], ("remove", b"a/")])
 @example([("make", (0, b"a/"), False), ("make", (1, b"a/"), False), ("remove", b"a/a/")])
+@example([("make", (0, b"a/"), False), ("make", (0, b"b/"), False), ("rename", 0, (0, b"b/"), (False,) * 3)])
 def test_both_doors_on_one_tree_equal_a_model_on_paths(steps):
     tree, model = Tree(), PathModel()
     for number, action in enumerate(steps, FIRST_OBJECT):
@@ -194,6 +195,7 @@ def compare(txn, model: PathModel) -> None:
     assert explicit == {(BUCKET_ROOT, path): explicit for path, explicit in model.directories.items()}
     for key in KEYS:
         assert (resolve(txn, BUCKET_ROOT, key) is not None) == (key in model.listing())
+        assert [found for found, _ in listed(txn, start=key)] == [found for found in model.listing() if found >= key]
 
 
 # --- names as the kernel asks for them --------------------------------------------------------------------------
