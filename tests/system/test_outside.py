@@ -1,5 +1,6 @@
 """A small run of the evidence (contrib/evidence/outside.py) on the real process, the real mount and real clients."""
 
+import shutil
 import sys
 from pathlib import Path
 
@@ -26,6 +27,10 @@ def server():
         made.close()
 
 
-@pytest.mark.parametrize("step", ["2", "4", "5"])
+MISSING = [name for name in ("restic", "borg", "rsync", "git") if shutil.which(name) is None]
+TOOLS = pytest.mark.skipif(bool(MISSING), reason=f"not installed: {MISSING}")
+
+
+@pytest.mark.parametrize("step", ["2", pytest.param("3", marks=TOOLS), "4", "5"])
 def test_a_step_of_the_evidence_holds_on_a_small_scale(server, step):
     outside.STEPS[step](outside.Evidence(server, ROOT / "stratum", scale=0.1))
