@@ -3,6 +3,7 @@
 Room: tests. May import: stratum.core.
 """
 
+from hypothesis import settings
 from hypothesis import strategies as st
 
 from stratum.core.names import KEY_BYTES
@@ -31,6 +32,12 @@ extreme_keys = st.sampled_from(
     ]
 )
 """Valid keys at the limits of length and depth."""
+
+any_keys = st.integers(0, 9).flatmap(lambda die: keys if die else extreme_keys)
+"""Valid keys, now and then an extreme one (a thousand directories take their time)."""
+
+unhurried = settings(deadline=None)
+"""For tests whose examples differ much in size: how long one takes on a busy machine says nothing."""
 
 prefixes = st.just(b"") | keys | st.builds(lambda key, size: key[:size], keys, st.integers(1, 12))
 """What a listing may be narrowed to: nothing, a key, the start of a key (perhaps cut inside a character)."""

@@ -1,6 +1,6 @@
 """Names as the mount makes, finds and drops them.
 
-Room: stratum/core. May import: core.{alias, directories, errors, inodes, key_walk, records, schema, txn}.
+Room: stratum/core. May import: core.{alias, directories, errors, inodes, records, schema, txn}.
 
 The verbs take stored names; `find` and `target_name` get them from what the kernel asks for. In one directory object
 `a` and directory `a/` may both exist, for S3 may have put both; the mount makes neither beside the other, except under

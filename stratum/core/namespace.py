@@ -1,6 +1,6 @@
 """The one tree of names, as both doors use it: keys that S3 puts and deletes, names that the mount makes and drops.
 
-Room: stratum/core. May import: core.{directories, errors, key_walk, mount_names, records, rename, schema, txn}.
+Room: stratum/core. May import: core.{directories, inodes, key_walk, mount_names, records, rename, schema, txn}.
 
 A key is split at its slashes; every part but the last is a directory, stored with its slash; the last (perhaps
 empty) is the leaf. `a//b` is the leaf `b` in directory `/` in directory `a/`. See core.directories for the rules that

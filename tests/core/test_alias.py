@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from stratum.core.alias import Form, Visible, names_to_forget, parse, stored_name_to_make, visible_name, visible_names
 from stratum.core.errors import InvalidArgument, NameTooLong
 from stratum.core.names import check_file_name
-from tests.strategies import file_names
+from tests.strategies import file_names, unhurried
 
 ROOTS = [b"", b".", b"..", b"a", b"b\0", b"%", b"%00", b"%25", b"x" * 245, b"x" * 250, b"x" * 255, b"x" * 300]
 ALIASES = [b"%file%", b"%dir%", b"%long%", b"%file", b"%long%y%" + b"0" * 64]
@@ -42,6 +42,7 @@ def find(visible: bytes, stored: set[bytes]) -> bytes | None:
     return next((name for name in parsed.candidates if name in stored), None)
 
 
+@unhurried
 @given(directories)
 def test_every_entry_is_shown_under_a_name_of_its_own_that_leads_back_to_it(stored):
     shown = visible_names(stored)
@@ -51,6 +52,7 @@ def test_every_entry_is_shown_under_a_name_of_its_own_that_leads_back_to_it(stor
         assert find(visible, stored) == name
 
 
+@unhurried
 @given(file_names, st.booleans(), directories)
 def test_a_name_made_in_the_mount_is_found_again_under_that_name(visible, directory, others):
     try:
@@ -61,6 +63,7 @@ def test_a_name_made_in_the_mount_is_found_again_under_that_name(visible, direct
     assert find(visible, {made} | (others - {base, base + b"/"})) == made
 
 
+@unhurried
 @given(file_names | nested(), st.booleans())
 def test_a_name_made_in_the_mount_is_also_shown_under_it(visible, directory):
     try:
@@ -72,6 +75,7 @@ def test_a_name_made_in_the_mount_is_also_shown_under_it(visible, directory):
     assert visible in (visible_name(made, beside_directory=False), visible_name(made, beside_directory=beside))
 
 
+@unhurried
 @given(directories, stored_names, st.booleans())
 def test_a_name_that_comes_or_goes_changes_only_what_is_told_to_be_forgotten(stored, name, has_other_kind):
     if has_other_kind:

@@ -44,6 +44,7 @@ from stratum.core.txn import load, save
 from tests.core.path_model import PathModel
 from tests.core.tree import BUCKET_ROOT, MAKER, all_entries, check_tree, directories, listed, new_bucket
 from tests.fakes.txn import MemoryTxn
+from tests.strategies import unhurried
 
 FIRST_OBJECT = 1_000_000
 NOW = 30
@@ -167,7 +168,7 @@ def outcome(side, verb, given_arguments, how):
         return type(error)
 
 
-@settings(max_examples=250, deadline=None)
+@settings(unhurried, max_examples=250)
 @given(st.lists(actions, min_size=1, max_size=20))
 @example([("make", (0, b"a/"), False), ("put", b"a/"), ("remove", b"a/")])
 @example([("make", (0, b"a/"), False), *[(verb, b"a/b") for verb in ("put", "remove", "remove")], ("remove", b"a/")])
@@ -204,6 +205,7 @@ def compare(txn, model: PathModel) -> None:
 SHOWN = [b"a", b"a/", b"b", b"%file%a", b"", b"/", b"..", b"./", b"x" * 300, b"x" * 300 + b"/", b"c\0/"]
 
 
+@unhurried
 @given(st.sets(st.sampled_from(SHOWN)))
 def test_every_entry_is_shown_and_found_under_what_is_shown(names):
     txn = new_bucket()

@@ -22,11 +22,11 @@ from tests.core.tree import (
     remove,
 )
 from tests.fakes.txn import MemoryTxn
-from tests.strategies import extreme_keys, keys, prefixes
+from tests.strategies import any_keys, keys, prefixes, unhurried
 
 FIRST_OBJECT = 1_000_000  # inode numbers of objects in these tests, far from those of directories
 
-steps = st.lists(st.tuples(st.booleans(), keys | extreme_keys), max_size=25)
+steps = st.lists(st.tuples(st.booleans(), any_keys), max_size=25)
 
 
 def play(steps) -> tuple[MemoryTxn, dict[bytes, int]]:
@@ -42,6 +42,7 @@ def play(steps) -> tuple[MemoryTxn, dict[bytes, int]]:
     return txn, model
 
 
+@unhurried
 @given(keys)
 def test_a_key_is_its_stored_names_joined(key):
     names, leaf = split_key(key)
@@ -49,7 +50,8 @@ def test_a_key_is_its_stored_names_joined(key):
     assert all(name.endswith(b"/") and b"/" not in name[:-1] for name in names) and b"/" not in leaf
 
 
-@given(steps, prefixes, keys | extreme_keys | st.just(b""))
+@unhurried
+@given(steps, prefixes, any_keys | st.just(b""))
 def test_puts_and_deletes_equal_a_sorted_dict(steps, prefix, start):
     txn, model = play(steps)
     assert listed(txn) == sorted(model.items())
@@ -58,6 +60,7 @@ def test_puts_and_deletes_equal_a_sorted_dict(steps, prefix, start):
     check_tree(txn)
 
 
+@unhurried
 @given(steps, keys)
 def test_resolving_a_key_equals_looking_into_a_dict(steps, other):
     txn, model = play(steps)
@@ -66,6 +69,7 @@ def test_resolving_a_key_equals_looking_into_a_dict(steps, other):
         assert (None if entry is None else entry.inode) == model.get(key)
 
 
+@unhurried
 @given(steps)
 def test_directories_that_puts_made_vanish_with_their_last_key(steps):
     txn, model = play(steps)
@@ -75,6 +79,7 @@ def test_directories_that_puts_made_vanish_with_their_last_key(steps):
     assert {number: inode.nlink for number, inode in directories(txn).items()} == {1: 2, 2: 2}
 
 
+@unhurried
 @given(steps)
 def test_a_replaced_entry_keeps_its_cookie_and_new_ones_differ(steps):
     txn, model = play(steps)
