@@ -12,7 +12,6 @@ import json
 import os
 import platform
 import socket
-import subprocess
 import sys
 import threading
 import time
@@ -23,7 +22,7 @@ from pathlib import Path
 sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1] / "evidence")]
 import raw  # noqa: E402 - the folder is on the path only now
 from client import Client  # noqa: E402
-from server import ROOT, Server, free_port  # noqa: E402
+from server import Server, free_port  # noqa: E402
 
 MIB = 1024**2
 Rates = dict[str, tuple[float, str]]  # name -> (rate, unit)
@@ -184,10 +183,9 @@ def raw_rates(folder: Path) -> Rates:
     return rates
 
 
-def render(results: dict[str, Rates]) -> str:
-    commit = subprocess.run(["git", "-C", str(ROOT), "rev-parse", "--short", "HEAD"], capture_output=True, text=True)
+def render(results: dict[str, Rates], commit: str) -> str:
     lines = [
-        f"{datetime.datetime.now(datetime.UTC):%Y-%m-%d %H:%M} UTC, commit {commit.stdout.strip()}, "
+        f"{datetime.datetime.now(datetime.UTC):%Y-%m-%d %H:%M} UTC, commit {commit}, "
         f"{os.cpu_count()} cores, Linux {platform.release()}, Python {platform.python_version()}; "
         "six disk folders on one device; clients run on the same cores as the server.",
         "",
@@ -217,6 +215,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     server = Server()
+    commit = server.commit()
     try:
         server.start()
         env = server.credentials
@@ -228,7 +227,7 @@ def main() -> None:
         results["Mount"] = mount_rates(server.mount / "bench" / "files", options.small)
     finally:
         server.close()
-    table = render(results)
+    table = render(results, commit)
     print(table)
     if options.output:
         write_page(options.output, table)

@@ -322,14 +322,13 @@ STEPS: dict[str, Callable[[Evidence], None]] = {
 }  # fmt: skip
 
 
-def page(results: list[tuple[str, str, list[Row]]], tree: Path) -> str:
-    commit = subprocess.run(["git", "-C", str(ROOT), "rev-parse", "--short", "HEAD"], capture_output=True, text=True)
+def page(results: list[tuple[str, str, list[Row]]], tree: Path, commit: str) -> str:
     count = len(files_below(tree))
     lines = [
         "# Seen from outside",
         "",
         "Written by `contrib/evidence/outside.py`: a fresh clone, `contrib/run.sh`, ordinary clients with the printed",
-        f"exports. {datetime.datetime.now(datetime.UTC):%Y-%m-%d %H:%M} UTC, commit {commit.stdout.strip()}, "
+        f"exports. {datetime.datetime.now(datetime.UTC):%Y-%m-%d %H:%M} UTC, commit {commit}, "
         f"{os.cpu_count()} cores, Linux {platform.release()}, Python {platform.python_version()}.",
         f"The source tree has {count} files.",
         "",
@@ -348,6 +347,7 @@ def main() -> int:
     parser.add_argument("--output", type=Path)
     options = parser.parse_args()
     server = Server()
+    commit = server.commit()
     results = []
     try:
         print(f"first start: {server.start():.1f} s", flush=True)
@@ -367,7 +367,7 @@ def main() -> int:
     finally:
         print(server.log.read_text(errors="replace")[-1500:])
         server.close()
-    text = page(results, options.tree)
+    text = page(results, options.tree, commit)
     if options.output:
         options.output.parent.mkdir(parents=True, exist_ok=True)
         options.output.write_text(text)

@@ -37,6 +37,11 @@ class Server:
         if fresh:
             subprocess.run(["git", "clone", "-q", str(ROOT), str(self.clone)], check=True)
 
+    def commit(self) -> str:
+        """The commit under test."""
+        command = ["git", "-C", str(self.clone), "rev-parse", "--short", "HEAD"]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
     @property
     def endpoint(self) -> str:
         return f"http://127.0.0.1:{self.port}"
