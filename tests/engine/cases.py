@@ -22,7 +22,7 @@ from tests.engine.crash import (
     kill,
     run_until_cut,
 )
-from tests.engine.examination import State, check_files, check_records, complete_all, observe, settle
+from tests.engine.examination import State, check_files, check_records, check_uploads, complete_all, observe, settle
 from tests.engine.operations import KEYS, PARTS
 
 BODIES = {(hashlib.md5(body).hexdigest(), len(body)): body for body in PARTS}
@@ -104,6 +104,7 @@ async def judge(world: World, allowed: list[State], seed: int) -> None:
         async with world.engine() as engine:
             found = await observe(engine, KEYS)
             assert found in allowed, f"found {found}, allowed {allowed}"
+            check_uploads(found)
             if random_.random() < 0.5:
                 await kill(engine)
     except* Killed:

@@ -215,6 +215,7 @@ class Operation:
     killed: bool = False  # the engine that prepared it was not closed
     spoil: Callable[[World], None] = lambda world: None  # what happens before the start
     from_start: bool = False  # the start is part of it
+    delicate: tuple[str, ...] = ()  # points that are in every sample
 
     def limits_in_force(self) -> Limits:
         """SMALL, with the operation's own."""

@@ -92,6 +92,13 @@ async def observe(engine: Engine, keys: Iterable[tuple[str, bytes]] = ()) -> Sta
     return state
 
 
+def check_uploads(state: State) -> None:
+    """The upload id or the object made from it: never both (objects made from uploads say so in their metadata)."""
+    for bucket, key, _ in state.uploads:
+        version = state.objects.get((bucket, key))
+        assert version is None or ("version", "upload") not in version.metadata
+
+
 async def _version(opened) -> Version:
     body = await read_all(opened)
     etag = opened.view.etag

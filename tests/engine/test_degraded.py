@@ -285,6 +285,38 @@ async def test_a_disk_that_fails_under_a_put_leaves_service_and_the_put_goes_on(
         assert (await status(engine))["state"] == "healthy"
 
 
+async def test_a_put_that_lost_two_disks_on_its_way_is_acknowledged_with_full_redundancy(world):
+    async with world.engine() as engine:
+        for number in (0, 1):
+            world.disk(number).inject(errno.EIO, purpose="shard", op="fsync", times=None)
+        await put(engine, KEY, LARGE, "narrow")
+        await put(engine, b"copy", PACK, "narrow")
+        assert len(engine.disks.in_service()) == 4
+        for slot in (2, 3):
+            engine.disks.fail(slot, "pulled")
+        assert await get(engine, KEY) == bytes_of(LARGE, "narrow")
+        assert await get(engine, b"copy") == bytes_of(PACK, "narrow")
+
+
+async def test_a_stop_with_too_few_disks_to_write_is_quiet_and_the_next_start_has_everything(world):
+    async with world.engine() as engine:
+        await put(engine, KEY, PACK, "last")
+        written = await observe(engine, KEYS)
+        for slot in (0, 1, 2):
+            engine.disks.fail(slot, "pulled")
+        with pytest.raises(ReadOnly):
+            await put(engine, KEY, INLINE, "refused")
+    async with world.engine() as engine:
+        found = await observe(engine, KEYS)
+        if found != written:  # what was refused may have been done all the same, but whole
+            assert found.objects.pop((BUCKET, KEY)).body == bytes_of(INLINE, "refused")
+            del written.objects[BUCKET, KEY]
+        assert found == written
+        await settle(engine)
+        check_files(world, engine)
+        check_records(engine)
+
+
 @pytest.mark.parametrize("slots", [(1,), (0, 5)])
 async def test_disks_deleted_while_running_are_filled_again_when_they_are_back_empty(world, state, slots):
     async with world.engine(quiet=False) as engine:

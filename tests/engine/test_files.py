@@ -9,6 +9,7 @@ from hashlib import md5
 
 import pytest
 import trio
+import trio.testing
 
 from stratum.core.config import KIB
 from stratum.core.errors import NoSuchInode, StoreFull
@@ -181,6 +182,7 @@ async def test_an_object_replaced_over_s3_is_kept_for_those_who_have_it_open(eng
     assert await get(engine, b"k") == b"new"
     await close(engine, handle)
     await engine.files.settle(None)
+    await trio.testing.wait_all_tasks_blocked()  # it is freed just after
     assert not orphans(engine)
 
 

@@ -33,6 +33,7 @@ writes = st.one_of(
     st.tuples(st.just("begin"), keys),
     st.tuples(st.just("part"), numbers, st.integers(1, 4), sizes, numbers),
     st.tuples(st.just("complete"), numbers),
+    st.tuples(st.just("multipart"), keys, st.dictionaries(st.integers(1, 9), st.sampled_from(SIZES[1:]), min_size=1)),
     st.tuples(st.just("abort"), numbers),
     st.tuples(st.just("mount_write"), st.sampled_from(KEYS[-2:]), st.integers(0, 6000), st.integers(1, 3000), numbers),
     st.tuples(st.just("mount_rename"), st.sampled_from(KEYS[-2:]), st.sampled_from(KEYS[-2:])),
@@ -147,6 +148,14 @@ class Machine:
             view = await self.engine.uploads.complete(BUCKET, key, upload, names)
             self.objects[key] = self.version(b"".join(parts[n] for n in sorted(parts)), view.etag, multi="part")
             del self.uploads[upload]
+
+    async def multipart(self, key, parts):
+        """A whole upload."""
+        await self.begin(key)
+        which = len(self.uploads) - 1
+        for number, size in parts.items():
+            await self.part(which, number, size, number)
+        await self.complete(which)
 
     async def abort(self, which):
         if chosen := self.chosen(which):

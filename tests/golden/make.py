@@ -29,7 +29,7 @@ from tests.engine.operations import Body, bytes_of
 FORMAT = 1
 HERE = Path(__file__).parent
 SMALL = Limits(cell_bytes=4096, volume_bytes=48 * 1024, pack_bytes=12_000, part_bytes_min=1, map_bytes=1 << 24)
-WHO = Caller(1000, 1000)
+WHO = Caller(1000, 100)
 
 
 def settings_for(folder: Path, limits: Limits) -> Settings:

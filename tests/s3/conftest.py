@@ -46,13 +46,13 @@ class Endpoint:
     async def body(self, key: str, bucket: str = "bucket", **arguments) -> bytes:
         return await self.run(lambda: self.client.get_object(Bucket=bucket, Key=key, **arguments)["Body"].read())
 
-    async def raw(self, sent: bytes) -> bytes:
-        """Send bytes over a fresh connection, return all that comes until it closes or a second of silence."""
+    async def raw(self, sent: bytes, patience: float = 30) -> bytes:
+        """Send bytes over a fresh connection, return all that comes until it closes (or `patience` seconds)."""
         stream = await trio.open_tcp_stream("127.0.0.1", self.port)
         async with stream:
             await stream.send_all(sent)
             received = b""
-            with trio.move_on_after(1):
+            with trio.move_on_after(patience):
                 async for piece in stream:
                     received += piece
         return received

@@ -157,8 +157,8 @@ async def test_garbage_on_the_wire_never_takes_the_server_down(endpoint):
     dice = random.Random(7)
     for _ in range(40):
         noise = dice.randbytes(dice.randrange(1, 400))
-        await endpoint.raw(noise + b"\r\n\r\n")
-        await endpoint.raw(b"PUT /bucket/k HTTP/1.1\r\n" + noise + b"\r\n\r\n")
+        await endpoint.raw(noise + b"\r\n\r\n", patience=0.2)
+        await endpoint.raw(b"PUT /bucket/k HTTP/1.1\r\n" + noise + b"\r\n\r\n", patience=0.2)
     await endpoint.call("put_object", Bucket="bucket", Key="k", Body=b"still here")
     assert await endpoint.body("k") == b"still here"
 
