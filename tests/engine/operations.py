@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable
 import trio
 
 from stratum.core.objects import CopySpec, PartName, PutSpec, UploadSpec
+from stratum.core.placement import choose_slots
 from stratum.core.schema import ROOT_INODE
 from stratum.engine.engine import Engine
 from stratum.engine.file_names import Caller
@@ -116,9 +117,14 @@ async def _abort(engine: Engine, prepared: object) -> None:
 
 
 async def _put_with_a_failing_disk(engine: Engine, _: object) -> None:
-    """Acknowledged with five good shards of six; the sixth is to be repaired, whatever happens next."""
-    engine.disks.get(3).inject(errno.EIO, purpose="shard", op="fsync", times=None)
+    """Acknowledged with five good shards of six. The sixth is parity: no reader will ever miss it."""
+    last_slot = choose_slots(max(volumes_of(engine)) + 1, range(6), 6)[5]
+    engine.disks.get(last_slot).inject(errno.EIO, purpose="shard", op="fsync", times=None)
     await put(engine, KEY, LARGE, "new")
+
+
+async def _put_a_copy(engine: Engine, _: object) -> None:
+    await put(engine, b"copy", LARGE, "copy")
 
 
 # --- services and restarts ------------------------------------------------------------------------------------
@@ -237,7 +243,7 @@ OPERATIONS = [
     Operation("put inline", furnish, [_put(INLINE)]),
     Operation("put pack", furnish, [_put(PACK)]),
     Operation("put large", furnish, [_put(LARGE)]),
-    Operation("put with a failing disk", furnish, [Step(_put_with_a_failing_disk)]),
+    Operation("put with a failing disk", furnish, [Step(_put_a_copy), Step(_put_with_a_failing_disk)]),
     Operation("overwrite inline by large", _with_key(INLINE), [_put(LARGE)]),
     Operation("overwrite large by pack", _with_key(LARGE), [_put(PACK)]),
     Operation("delete", _with_key(LARGE), [Step(_delete)]),

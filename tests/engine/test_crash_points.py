@@ -28,9 +28,9 @@ async def test_a_power_cut_at_any_step_loses_nothing_acknowledged_and_leaves_not
     stage = await rehearse(operation, folder)
     chance = random.Random(operation.name)
     steps = [None, *chance.sample(range(1, len(stage.points) + 1), SAMPLE)]
-    steps += [1 + stage.points.index(point) for point in operation.delicate]
+    steps += [len(stage.points) - stage.points[::-1].index(point) for point in operation.delicate]
     for number, at in enumerate(steps, chance.randrange(9)):
-        kind = list(CHANCES)[number % len(CHANCES)]
+        kind = list(CHANCES)[number % len(CHANCES)] if at is not None else "nothing unsynced survives"
         outcome = await cut_and_judge(stage, at, kind, (INDEXES[number // 3 % len(INDEXES)],), number)
         assert at is not None or outcome.acknowledged == len(operation.steps)
 
