@@ -64,6 +64,7 @@ class Repairer:
         sealed = self._volumes.sealed_now()
         if sealed:
             await self._around.meta.write(lambda txn: _save_sealed(txn, sealed))
+            self._volumes.sealed_now()  # lets go of those that are saved now
 
     async def _repair(self, number: int, shard: int) -> None:
         volume = self._around.meta.read(lambda txn: load(txn, volume_key(number), Volume))
@@ -71,6 +72,7 @@ class Repairer:
             await self._done(number, shard, None)
             return
         if not volume.sealed or self._volumes.placed(number) is not None:
+            self._volumes.finish(number)  # the next pass can rebuild it
             return
         slot = self._target(volume, shard)
         if slot is None:

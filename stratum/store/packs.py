@@ -4,8 +4,8 @@ Room: stratum/store. May import: core.{config, errors, layout, placement, record
 
 Invariants
     K1  `append` returns when its pieces are durable on a quorum of shards.
-    K2  There is one pack at a time; it is sealed when it is full, when it lost a shard, and at close. After a restart
-        no pack is ever appended to again.
+    K2  There is one pack at a time; it is sealed when it is full, when it lost a shard, to be repaired, and at
+        close. After a restart no pack is ever appended to again.
     K3  A commit belongs to all its callers: cancelling one of them does not stop it.
 """
 
@@ -83,6 +83,11 @@ class Packs:
             raise request.error
         assert request.extents is not None, "a request ends with extents or an error"
         return request.extents
+
+    def finish(self, number: int) -> None:
+        """Seal the pack if it is this volume and no commit is under way: only then can a lost shard be rebuilt."""
+        if self._pack is not None and self._pack.number == number and not self._committing:
+            self._retire()
 
     async def close(self) -> None:
         """Seal the pack once the commit under way has ended; nothing is appended after this."""

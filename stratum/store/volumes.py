@@ -98,6 +98,10 @@ class Volumes:
         await self._packs.close()
         self._shards.close()
 
+    def finish(self, number: int) -> None:
+        """Append to the volume no more, if it is the pack and idle; then its seal can be recorded (`sealed_now`)."""
+        self._packs.finish(number)
+
     def begin(self, avoid: Collection[int]) -> OpenVolume:
         """Make a volume on disks in service, not those in the slots `avoid`, which have no room.
 

@@ -155,8 +155,8 @@ def test_what_botocore_signs_is_accepted_for_any_key_and_query(key, query, presi
     if query and not presign:
         target += "?" + "&".join(f"{quote(n, safe='-_.~')}={quote(v, safe='-_.~')}" for n, v in query.items())
     made, now = signed("GET", target, {}, presign=60 if presign else None)
-    if any(name in SIGNING_PARAMETERS or name == "AWSAccessKeyId" for name in query) and not presign:
-        return
+    if any(name.lower().startswith("x-amz-") or name == "AWSAccessKeyId" for name in query) and not presign:
+        return  # those are signatures, or headers moved into the URL, with rules of their own
     assert verifier().verify(made, now_s=now).presigned is presign
     other, now = signed("GET", target, {}, presign=60 if presign else None, secret="another")
     assert refused(other, now).code == "SignatureDoesNotMatch"
