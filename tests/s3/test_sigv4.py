@@ -6,7 +6,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stratum.s3.claims import SIGNING_PARAMETERS
 from stratum.s3.errors import S3Error
 from stratum.s3.http import Request
 from stratum.s3.sigv4 import EMPTY_SHA256, SIGNING_KEYS_MAX, Verifier
