@@ -15,6 +15,7 @@ from stratum.core.errors import TooFewShards
 from stratum.core.layout import columns, touched
 from tests.store.volume_world import SMALL, World, bytes_up_to
 
+PATIENT = replace(SMALL, disk_timeout=60.0, straggler_grace=60.0)  # a busy machine must not look like a slow disk
 few = settings(max_examples=60, deadline=None)
 WHOLE_FILE = ["missing", "empty", "header bit", "other shard", "other volume", "other header", "zeros"]
 KINDS = [*WHOLE_FILE, "frame bit", "cut short", "torn", "misdirected frame"]
@@ -55,7 +56,7 @@ def spoil(world, number, index, kind, chance, original):
 
 
 async def stored_world(body, pieces):
-    world = World()
+    world = World(limits=PATIENT)
     contents = [(body, await world.stored(body))]
     for piece, extents in zip(pieces, await world.volumes.append(pieces), strict=True):
         world.record(extents)
