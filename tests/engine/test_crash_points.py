@@ -4,14 +4,18 @@ Here a sample; `contrib/campaigns/crash_points.py` takes every step.
 """
 
 import random
+import shutil
 import tempfile
 from pathlib import Path
 
 import pytest
+import trio
 
-from tests.engine.cases import INDEXES, cut_and_judge, rehearse
-from tests.engine.crash import CHANCES, fast_folder
-from tests.engine.operations import OPERATIONS
+from stratum.core.errors import StratumError
+from tests.engine.cases import INDEXES, cut_and_judge, judge, rehearse
+from tests.engine.crash import CHANCES, Operation, Step, World, fast_folder, run_until_cut
+from tests.engine.examination import observe
+from tests.engine.operations import BUCKET, INLINE, LARGE, OPERATIONS, PACK, bytes_of, furnish, put
 
 SAMPLE = 4  # steps of each operation
 
@@ -41,3 +45,55 @@ async def test_a_rehearsal_sees_every_step_make_a_difference(folder):
             stage = await rehearse(operation, folder / operation.name)
             assert stage.states[0] != stage.states[-1], operation.name
             assert stage.points, operation.name
+
+
+class Client:
+    """One of many: overwrites and deletes a key of its own until the power goes, and notes what it was told."""
+
+    def __init__(self, number):
+        self.key = b"client/%d" % number
+        self.chance = random.Random(number)
+        self.known = None  # the body that was acknowledged last; None: none
+        self.tried = None  # the one under way or acknowledged last
+
+    async def live(self, engine):
+        for version in range(6):
+            size = self.chance.choice((None, INLINE, PACK, PACK, LARGE))
+            self.tried = None if size is None else bytes_of(size, (self.key, version))
+            try:
+                if size is None:
+                    await engine.objects.delete(BUCKET, self.key)
+                else:
+                    await put(engine, self.key, size, (self.key, version))
+            except StratumError:
+                return
+            self.known = self.tried
+
+
+async def all_at_once(engine, clients):
+    async with trio.open_nursery() as nursery:
+        for client in clients:
+            nursery.start_soon(client.live, engine)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", list(range(8)))
+async def test_of_many_operations_in_flight_each_acknowledged_one_is_kept_and_every_other_is_whole(folder, seed):
+    clients = [Client(number) for number in range(8)]
+    chance = random.Random(seed)
+    together = Operation("together", furnish, [Step(all_at_once, durable=False)], {"journal_segment_bytes": 4000})
+    base = World(folder / "base", together.limits_in_force())
+    async with base.engine() as engine:
+        await furnish(engine)
+    _, power = await run_until_cut(base, together, clients, chance.randrange(1, 1500), CHANCES["some survives"](seed))
+    assert power.gone
+    for number, index in enumerate(INDEXES[:2]):
+        life = base.twin(folder / str(number))
+        if index == "lost":
+            shutil.rmtree(life.meta)
+        async with life.engine() as engine:
+            found = await observe(engine)
+            for client in clients:
+                version = found.objects.get((BUCKET, client.key))
+                assert (version and version.body) in (client.known, client.tried), client.key
+        await judge(life, [found], seed)
