@@ -112,7 +112,10 @@ class Files:
         await self._mounted.durable()
 
     async def fsync_directory(self) -> None:
-        """Return when everything closed, made, renamed and removed so far is durable. Raises ReadOnly."""
+        """Return when everything closed, made, renamed and removed so far is durable.
+
+        A close that could not be published is reported by the next call on that file, not here. Raises ReadOnly.
+        """
         await self._table.publisher.settle(None)
 
     async def flush(self, handle: int) -> None:
