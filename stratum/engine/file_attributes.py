@@ -87,10 +87,17 @@ class FileAttributes:
             file.mtime_was_set()
 
     def room(self) -> Room:
-        """What the disks in service hold together, less parity; the smallest disk sets the measure for all."""
-        states = [self._disks.state(slot) for slot in self._disks.in_service()]
-        if not states:
+        """What the disks in service hold together, less parity; the smallest disk sets the measure for all.
+
+        Disks that are folders on one device share its room, they do not multiply it.
+        """
+        slots = self._disks.in_service()
+        if not slots:
             return Room(0, 0)
-        share = len(states) * self._settings.k / (self._settings.k + self._settings.parity)
-        total, free = min(state.total for state in states), min(state.free for state in states)
+        devices = [self._disks.get(slot).folder_id[0] for slot in slots]
+        states = [self._disks.state(slot) for slot in slots]
+        sharing = [devices.count(device) for device in devices]
+        share = len(slots) * self._settings.k / (self._settings.k + self._settings.parity)
+        total = min(state.total / count for state, count in zip(states, sharing, strict=True))
+        free = min(state.free / count for state, count in zip(states, sharing, strict=True))
         return Room(int(total * share), int(free * share))
