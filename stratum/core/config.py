@@ -52,6 +52,7 @@ class Limits:
     scrub_interval: float = 7 * 86400.0
     repair_interval: float = 2.0
     reap_interval: float = 30.0
+    compact_interval: float = 1.0  # between two slices of the manifest table
     disk_check_interval: float = 1.0
     shutdown_grace: float = 8.0
 

@@ -169,11 +169,20 @@ def users(txn: Txn, content: int) -> int:
     return sum(1 for _ in scan_records(txn, prefix, int))
 
 
+INODE_USER, PART_USER = b"i", b"t"
+
+
+def content_users(txn: Txn, content: int) -> Iterable[tuple[bytes, int]]:
+    """Yield (INODE_USER, inode number) and (PART_USER, 0) for each user of a content."""
+    for user, _ in scan_records(txn, CONTENT_USER + content.to_bytes(8, "big"), int):
+        yield user[:1], int.from_bytes(user[1:], "big") if user[:1] == INODE_USER else 0
+
+
 def inode_user(inode: int) -> bytes:
     """The user id of an inode."""
-    return b"i" + inode.to_bytes(8, "big")
+    return INODE_USER + inode.to_bytes(8, "big")
 
 
 def part_user(upload: str, number: int) -> bytes:
     """The user id of a part."""
-    return b"t" + upload.encode() + number.to_bytes(4, "big")
+    return PART_USER + upload.encode() + number.to_bytes(4, "big")

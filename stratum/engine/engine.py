@@ -21,6 +21,7 @@ from stratum.core.schema import volume_key
 from stratum.core.txn import load
 from stratum.engine.buckets import Buckets
 from stratum.engine.changes import Changes
+from stratum.engine.compactor import Compactor
 from stratum.engine.contents import Contents
 from stratum.engine.credentials import Credentials, RootCredential
 from stratum.engine.disk_events import DiskEvents
@@ -64,6 +65,7 @@ class Engine:
     reaper: Reaper
     repairer: Repairer
     scrubber: Scrubber
+    compactor: Compactor
     now_ns: Callable[[], int]
 
     @property
@@ -142,6 +144,7 @@ async def _put_together(
     repairer = Repairer(around, volumes, store.disks, limits)
     reaper = Reaper(around, volumes, store.disks, limits, lambda: ids.first)
     scrubber = Scrubber(around, volumes, repairer, limits)
+    compactor = Compactor(around, limits)
     objects = Objects(around, limits)
     events = DiskEvents(store, volumes, repairer, limits.repair_interval)
     watch = disk_watch(store, settings, events.replaced, events.returned, now_ns)
@@ -163,11 +166,12 @@ async def _put_together(
         reaper=reaper,
         repairer=repairer,
         scrubber=scrubber,
+        compactor=compactor,
         now_ns=now_ns,
     )
     await first.attempt(files.free_orphans)
     services: list[Callable[[], Awaitable[None]]] = [first.run, ids.run, volumes.run, events.run, watch.run]
-    services += [repairer.run, reaper.run, scrubber.run, files.run]
+    services += [repairer.run, reaper.run, scrubber.run, compactor.run, files.run]
     return engine, services
 
 

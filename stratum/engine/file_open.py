@@ -140,6 +140,10 @@ class OpenFile:
             merged[low - start : high - start] = piece
         return bytes(merged)
 
+    def moved(self) -> None:
+        """Look up anew where published bytes are."""
+        self._window = (0, 0, [])
+
     def _published_spans(self, start: int, stop: int) -> list[Span]:
         low, high, spans = self._window
         if start < low or stop > high:

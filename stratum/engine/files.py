@@ -163,6 +163,12 @@ class Files:
         """Is the inode open, or known to the kernel?"""
         return self._table.is_pinned(number)
 
+    def moved(self, number: int) -> None:
+        """The published bytes of the inode rest elsewhere now: what an open file remembers of their place is old."""
+        file = self._table.files.get(number)
+        if file is not None:
+            file.moved()
+
     # --- for S3 and for the engine --------------------------------------------------------------------------
 
     @property

@@ -42,6 +42,7 @@ async def status(engine: Engine) -> dict[str, Any]:
             "orphans_removed": engine.reaper.orphans_removed,
             "volumes_scrubbed": engine.scrubber.verified,
             "shards_found_damaged": engine.scrubber.damaged,
+            "runs_compacted": engine.compactor.replaced,
         },
     }
 

@@ -26,6 +26,9 @@ class OpenFiles(Protocol):
     def is_pinned(self, inode: int) -> bool:
         """Is the inode open, or known to the kernel?"""
 
+    def moved(self, inode: int) -> None:
+        """The published bytes of the inode rest elsewhere now."""
+
 
 @dataclass(slots=True)
 class Surroundings:

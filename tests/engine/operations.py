@@ -222,6 +222,23 @@ async def _write_and_fsync(engine: Engine, _: object) -> None:
     await engine.files.release(handle)
 
 
+async def _in_small_runs(engine: Engine) -> object:
+    """The key written through the mount in pieces, each fsynced: a run a piece."""
+    await _with_key(LARGE)(engine)
+    number = engine.files.names.lookup(await _directory(engine), b"key")[0]
+    handle = engine.files.open(number, writes=True)
+    for at in range(0, 20 * INLINE, INLINE):
+        await engine.files.write(handle, at, bytes_of(INLINE, at))
+        await engine.files.fsync(handle)
+    await engine.files.release(handle)
+    return None
+
+
+async def _compact(engine: Engine, _: object) -> None:
+    await engine.compactor.step()
+    assert engine.compactor.replaced, "there was something to compact"
+
+
 async def _create_and_close(engine: Engine, _: object) -> None:
     directory = await _directory(engine)
     handle, _, _ = await engine.files.create(directory, b"file", 0o644, WHO, exclusive=True, truncate=False)
@@ -271,6 +288,7 @@ OPERATIONS = [
     Operation("mount rename over a file", _with_key(LARGE), [Step(_rename_file, False), Step(_barrier)]),
     Operation("mount rename of a directory", _with_key(LARGE), [Step(_rename_directory, False), Step(_barrier)]),
     Operation("mount write and fsync", _with_key(LARGE), [Step(_write_and_fsync)]),
+    Operation("compact", _in_small_runs, [Step(_compact)]),
     Operation("mount create and close", furnish, [Step(_create_and_close, False), Step(_see_over_s3)]),
     Operation("mount unlink", _with_key(LARGE), [Step(_unlink, False), Step(_barrier)]),
 ]
