@@ -8,7 +8,7 @@ Invariants
     C2  What was staged and then not wanted is handed to the reaper by `discard`, never deleted here (law 2).
 """
 
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncGenerator, Iterable, Sequence
 from itertools import islice
 
 from stratum.core.config import MIB, Limits
@@ -122,7 +122,7 @@ class Contents:
             return await self._volumes.read(run.extent, start, stop)
         return (run.inline or b"")[start:stop]
 
-    async def stream(self, spans: Sequence[Span], start: int, stop: int) -> AsyncIterator[bytes]:
+    async def stream(self, spans: Sequence[Span], start: int, stop: int) -> AsyncGenerator[bytes, None]:
         """Yield bytes [start, stop) in pieces of at most 1 MiB; their volumes cannot be reaped meanwhile."""
         with self._volumes.pinned({extent.volume for extent in extents_of(spans)}):
             while start < stop:

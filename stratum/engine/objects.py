@@ -9,7 +9,7 @@ Invariants
         `read_durable`.
 """
 
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
 from hashlib import md5
 from typing import TypeVar
@@ -60,7 +60,7 @@ class OpenObject:
     spans: list[Span]
     surroundings: Surroundings
 
-    def stream(self, start: int, stop: int) -> AsyncIterator[bytes]:
+    def stream(self, start: int, stop: int) -> AsyncGenerator[bytes, None]:
         """Yield the verified bytes [start, stop) in pieces of at most 1 MiB."""
         return self.surroundings.contents.stream(self.spans, start, stop)
 

@@ -3,6 +3,9 @@
 Room: stratum/s3. May import: core, engine, s3.{answers, call, errors, headers, http, xml}.
 """
 
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+
 from stratum.core.conditions import check_read
 from stratum.core.errors import RangeNotSatisfiable
 from stratum.core.objects import ObjectView
@@ -28,7 +31,27 @@ async def get_object(call: Call) -> Response:
     headers = [*headers, *described(call, view, whole=status == 200)]
     if start >= stop:
         return Response(status, headers, b"")
-    return Response(status, headers, opened.stream(start, stop))
+    return Response(status, headers, await _begun(opened.stream(start, stop), stop - start))
+
+
+async def _begun(pieces: AsyncGenerator[bytes, None], size: int) -> bytes | AsyncGenerator[bytes, None]:
+    """The body with its first piece read: bytes that cannot be read now are an error, not a 200 that is cut off."""
+    try:
+        first = await anext(pieces)
+    except BaseException:
+        await pieces.aclose()
+        raise
+    if len(first) < size:
+        return _behind(first, pieces)
+    await pieces.aclose()
+    return first
+
+
+async def _behind(first: bytes, rest: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:
+    async with aclosing(rest):
+        yield first
+        async for piece in rest:
+            yield piece
 
 
 async def head_object(call: Call) -> Response:

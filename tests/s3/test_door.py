@@ -159,3 +159,10 @@ async def test_an_unknown_subresource_is_never_a_listing_nor_a_put(endpoint):
     assert await refused(
         endpoint, "put_object_tagging", Bucket="bucket", Key="k", Tagging={"TagSet": [{"Key": "a", "Value": "b"}]}
     ) == (501, "NotImplemented")
+
+
+async def test_an_object_that_cannot_be_read_now_is_503_before_its_body_begins_never_404(endpoint):
+    await endpoint.call("put_object", Bucket="bucket", Key="k", Body=os.urandom(3 * MIB))
+    for slot in (0, 1, 2):
+        endpoint.engine.disks.fail(slot, "taken away by the test")
+    assert await refused(endpoint, "get_object", Bucket="bucket", Key="k") == (503, "ServiceUnavailable")
