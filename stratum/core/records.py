@@ -65,12 +65,49 @@ class Run(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Checksum(msgspec.Struct, frozen=True, array_like=True):
-    """A checksum as S3 shows it: algorithm (`crc32`, `crc32c`, `crc64nvme`, `sha1`, `sha256`), base64 value
-    (with `-N` if composite) and type (`FULL_OBJECT` or `COMPOSITE`)."""
+    """A checksum as S3 shows it: algorithm (`crc32`, `sha256` ... as core/checksums.py names them), base64
+    value (with `-N` if composite) and type (`FULL_OBJECT` or `COMPOSITE`)."""
 
     algorithm: str
     value: str
     kind: str = "FULL_OBJECT"
+
+
+class Grant(msgspec.Struct, frozen=True, array_like=True):
+    """One permission of an ACL. `grantee`: `id:<canonical user id>`, or `group:` with `AllUsers`, `AuthenticatedUsers`
+    or `LogDelivery`. `permission`: FULL_CONTROL, READ, WRITE, READ_ACP or WRITE_ACP."""
+
+    grantee: str
+    permission: str
+
+
+class Acl(msgspec.Struct, frozen=True, array_like=True):
+    """The grants of a bucket or object. Where a record has no Acl at all, its owner alone has FULL_CONTROL."""
+
+    grants: tuple[Grant, ...] = ()
+
+
+class Retention(msgspec.Struct, frozen=True, array_like=True):
+    """Until when (ns) a version may not be deleted; `mode` is GOVERNANCE or COMPLIANCE."""
+
+    mode: str
+    until: int
+
+
+class Sealed(msgspec.Struct, frozen=True, array_like=True):
+    """How the bytes of a version are encrypted (core/sealing.py). `scheme`: SSE-S3, SSE-KMS or SSE-C.
+
+    `wrapped`: the object's own key, wrapped by the key `key_id` (SSE-C: by the client's). `size`: bytes as stored.
+    """
+
+    scheme: str
+    key_id: str = ""
+    wrapped: bytes = b""
+    size: int = 0
+    customer_md5: str = ""  # SSE-C: base64 md5 of the client's key, as it shows it
+    context: str = ""  # SSE-KMS: the encryption context, base64 JSON
+    parts: tuple[int, ...] = ()  # plain sizes of what was sealed apart, in order; empty: all in one
+    format: int = 1
 
 
 class Inode(msgspec.Struct, frozen=True, array_like=True):
@@ -98,6 +135,16 @@ class Inode(msgspec.Struct, frozen=True, array_like=True):
     name: bytes = b""  # of a directory: its stored name (with the trailing slash) in the parent
     explicit: bool = False  # a directory made by mkdir: stays when its last key goes
     generation: int = 0  # counts publications; compare-and-swap for rewrites
+    version: str = ""  # version id; empty: the null version
+    sequence: int = 0  # place among the versions of its key: later is greater; 0: before versioning
+    owner: str = ""  # canonical user id of who wrote it; empty: the bucket's owner
+    tags: dict[str, str] = {}
+    acl: Acl | None = None
+    retention: Retention | None = None
+    legal_hold: bool = False
+    sealed: Sealed | None = None
+    storage_class: str = ""  # empty: STANDARD
+    part_checksums: tuple[str, ...] = ()  # base64, one for each of `parts`
 
 
 class Entry(msgspec.Struct, frozen=True, array_like=True):
@@ -109,11 +156,29 @@ class Entry(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Bucket(msgspec.Struct, frozen=True, array_like=True):
-    """A bucket: its root directory, birth and owner (an access key)."""
+    """A bucket: its root directory, birth and owner (canonical user id; empty: the operator).
+
+    Further configurations of a bucket are rows of their own (schema `f`).
+    """
 
     root: int
     created: int
     owner: str
+    versioning: str = ""  # empty (never set), Enabled or Suspended
+    lock: bool = False  # object lock; never taken back
+    acl: Acl | None = None
+
+
+class Version(msgspec.Struct, frozen=True, array_like=True):
+    """A version of a key that is not its current object: an older one, or a delete marker (`inode` 0).
+
+    A delete marker that is the newest of its key is why the key reads as absent. `version` empty: the null version.
+    """
+
+    inode: int
+    version: str
+    modified: int  # ns; when it was written
+    owner: str = ""
 
 
 class Volume(msgspec.Struct, frozen=True, array_like=True):
@@ -137,6 +202,12 @@ class Upload(msgspec.Struct, frozen=True, array_like=True):
     metadata: dict[str, str] = {}
     checksum_algorithm: str = ""
     checksum_type: str = ""
+    tags: dict[str, str] = {}
+    acl: Acl | None = None
+    retention: Retention | None = None
+    legal_hold: bool = False
+    sealed: Sealed | None = None
+    storage_class: str = ""
 
 
 class Part(msgspec.Struct, frozen=True, array_like=True):
@@ -147,6 +218,7 @@ class Part(msgspec.Struct, frozen=True, array_like=True):
     etag: str  # md5 hex
     modified: int
     checksum: Checksum | None = None
+    stored: int = 0  # bytes of `content` where they are not `size` (sealed parts)
 
 
 class Disk(msgspec.Struct, frozen=True, array_like=True):
@@ -163,9 +235,34 @@ class Credential(msgspec.Struct, frozen=True, array_like=True):
     secret_key: str
     created: int
     name: str = ""
+    user: str = ""  # canonical id of its User; empty: the operator
 
     def __repr__(self) -> str:
         return f"Credential(name={self.name!r}, secret_key=<hidden>)"
+
+
+class User(msgspec.Struct, frozen=True, array_like=True):
+    """Someone who may hold access keys and own buckets. `policies`: name -> identity policy (JSON text)."""
+
+    name: str  # display name
+    created: int
+    email: str = ""
+    policies: dict[str, str] = {}
+    account: str = ""  # id of the account the user belongs to; empty: an account of its own, whose root it is
+
+
+class Event(msgspec.Struct, frozen=True, array_like=True):
+    """Something that happened to a key and is still to be told (schema `h`). `name` as S3: ObjectCreated:Put ..."""
+
+    name: str
+    time: int  # ns
+    bucket: str
+    key: bytes
+    version: str = ""
+    size: int = 0
+    etag: str = ""
+    principal: str = ""
+    sequence: int = 0
 
 
 class Garbage(msgspec.Struct, frozen=True, array_like=True):

@@ -19,6 +19,12 @@ Room: stratum/core. May import: core.txn.
     a  xattrs            a | inode | name                           bytes
     o  orphan inodes     o | inode                                  int 1    (no name left, still open)
     k  credentials       k | access key                             Credential
+    w  other versions    w | bucket root | folded key | ~sequence   Version  (not the current object; newest first)
+    z  null versions     z | bucket root | folded key               int      (sequence of the null version among `w`)
+    f  configurations    f | bucket name | 0 | kind                 a record of core/<kind>.py
+    y  users             y | user id                                User
+    h  events            h | number                                 Event    (to be told; removed once told)
+    d  due               d | time, ns | number                      Due      (when a lifecycle rule looks again)
 """
 
 import struct
@@ -33,6 +39,8 @@ COUNTER, BUCKET, INODE, ENTRY, RUN, CONTENT_USER, VOLUME_USER, VOLUME = (
 GARBAGE, REPAIR, UPLOAD, UPLOAD_BY_KEY, PART, XATTR, ORPHAN, CREDENTIAL = (
     b"g", b"r", b"p", b"q", b"t", b"a", b"o", b"k",
 )  # fmt: skip
+
+VERSION, NULL_VERSION, CONFIGURATION, USER, EVENT, DUE = b"w", b"z", b"f", b"y", b"h", b"d"
 
 _ID = struct.Struct(">Q")
 _TWO_IDS = struct.Struct(">QQ")
@@ -116,6 +124,54 @@ def orphan_key(inode: int) -> bytes:
 def credential_key(access_key: str) -> bytes:
     """Key of a Credential."""
     return CREDENTIAL + access_key.encode()
+
+
+def versions_prefix(root: int, key: bytes) -> bytes:
+    """Below it are the versions of one key of the bucket with directory `root`, newest first."""
+    return VERSION + _ID.pack(root) + fold(key)
+
+
+def version_key(root: int, key: bytes, sequence: int) -> bytes:
+    """Key of a Version."""
+    return versions_prefix(root, key) + _ID.pack(2**64 - 1 - sequence)
+
+
+def null_version_key(root: int, key: bytes) -> bytes:
+    """Key of the sequence of the null version of a key, where that is not the current object."""
+    return NULL_VERSION + _ID.pack(root) + fold(key)
+
+
+def fold(key: bytes) -> bytes:
+    """A key so ended that no folded key is the beginning of another, and byte order stays: 0 becomes 0 ff, end 0 0."""
+    return key.replace(b"\0", b"\0\xff") + b"\0\0"
+
+
+def unfold(folded: bytes) -> bytes:
+    """The key that was folded; `folded` may go on behind it."""
+    at = folded.index(b"\0")
+    while folded[at + 1] != 0:
+        at = folded.index(b"\0", at + 2)
+    return folded[:at].replace(b"\0\xff", b"\0")
+
+
+def configuration_key(bucket: str, kind: str) -> bytes:
+    """Key of one configuration of a bucket."""
+    return CONFIGURATION + bucket.encode() + b"\0" + kind.encode()
+
+
+def user_key(user: str) -> bytes:
+    """Key of a User."""
+    return USER + user.encode()
+
+
+def event_key(number: int) -> bytes:
+    """Key of an Event."""
+    return EVENT + _ID.pack(number)
+
+
+def due_key(time_ns: int, number: int) -> bytes:
+    """Key of a Due."""
+    return DUE + _TWO_IDS.pack(time_ns, number)
 
 
 def id_of(key: bytes, at: int = 1) -> int:
