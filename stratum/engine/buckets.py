@@ -9,7 +9,7 @@ from stratum.core.errors import BucketExists, BucketNotEmpty, NoSuchBucket
 from stratum.core.names import check_bucket_name
 from stratum.core.namespace import Change, DirectoryMaker, is_empty, make_directory, remove_directory
 from stratum.core.records import Bucket
-from stratum.core.schema import BUCKET, ROOT_INODE, UPLOAD_BY_KEY, bucket_key
+from stratum.core.schema import BUCKET, CONFIGURATION, ROOT_INODE, UPLOAD_BY_KEY, VERSION, bucket_key
 from stratum.core.txn import Txn, load, save, scan_records, successor
 from stratum.engine.changes import Changes
 from stratum.store.meta import Meta
@@ -60,16 +60,29 @@ class Buckets:
 
         def change(txn: Txn) -> list[Change]:
             bucket = find_bucket(txn, name)
-            uploads = UPLOAD_BY_KEY + name.encode() + b"/"
-            if not is_empty(txn, bucket.root) or any(True for _ in txn.scan(uploads, successor(uploads))):
+            rows = (UPLOAD_BY_KEY + name.encode() + b"/", VERSION + bucket.root.to_bytes(8, "big"))
+            if not is_empty(txn, bucket.root) or any(True for row in rows for _ in txn.scan(row, successor(row))):
                 raise BucketNotEmpty(name)
             txn.delete(bucket_key(name))
+            told = CONFIGURATION + name.encode() + b"\0"
+            for key in [key for key, _ in txn.scan(told, successor(told))]:
+                txn.delete(key)
             return remove_directory(txn, ROOT_INODE, name.encode() + b"/", now)
 
         changes = await self._meta.write(change)
         if tell:
             self._changes.notify(changes)
             await self._changes.taken_in()
+
+    async def amend(self, name: str, change: Callable[[Bucket], Bucket]) -> Bucket:
+        """Replace the bucket's record by what `change` makes of it. Raises NoSuchBucket, and what `change` raises."""
+
+        def apply(txn: Txn) -> Bucket:
+            bucket = change(find_bucket(txn, name))
+            save(txn, bucket_key(name), bucket)
+            return bucket
+
+        return await self._meta.write(apply)
 
     async def get(self, name: str) -> Bucket:
         """Return the bucket. Raises NoSuchBucket."""

@@ -22,6 +22,8 @@ from stratum.core.txn import load
 from stratum.engine.buckets import Buckets
 from stratum.engine.changes import Changes
 from stratum.engine.compactor import Compactor
+from stratum.engine.configurations import Configurations
+from stratum.engine.consequences import Consequences
 from stratum.engine.contents import Contents
 from stratum.engine.credentials import Credentials, RootCredential
 from stratum.engine.disk_events import DiskEvents
@@ -58,6 +60,8 @@ class Engine:
     contents: Contents
     changes: Changes
     buckets: Buckets
+    configurations: Configurations
+    consequences: Consequences
     objects: Objects
     uploads: Uploads
     files: Files
@@ -159,6 +163,8 @@ async def _put_together(
         contents=contents,
         changes=changes,
         buckets=buckets,
+        configurations=Configurations(meta),
+        consequences=around.consequences,
         objects=objects,
         uploads=Uploads(around, objects, limits),
         files=files,

@@ -1,14 +1,15 @@
 """What every service of the engine works with.
 
-Room: stratum/engine. May import: core, store, engine.{changes, contents}.
+Room: stratum/engine. May import: core, store, engine.{changes, consequences, contents}.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from stratum.core.namespace import DirectoryMaker
 from stratum.engine.changes import Changes
+from stratum.engine.consequences import Consequences
 from stratum.engine.contents import Contents
 from stratum.store.meta import Meta
 
@@ -40,3 +41,4 @@ class Surroundings:
     now_ns: Callable[[], int]  # wall clock, nanoseconds since the epoch
     maker: Callable[[], DirectoryMaker]  # owner, mode and time of what S3 makes
     files: OpenFiles
+    consequences: Consequences = field(default_factory=Consequences)
