@@ -26,6 +26,21 @@ class NoSuchKey(NotFound):
     """No published object (S3) or no directory entry (mount) of that name."""
 
 
+class NoSuchVersion(NotFound):
+    """No version of that id for that key."""
+
+
+class MarkerFound(NoSuchKey):
+    """The version that was meant is a delete marker. `version`: its id as S3 shows it.
+
+    `asked`: it was asked for by its id; else it is the current version, so that the key reads as absent.
+    """
+
+    def __init__(self, version: str, *, asked: bool) -> None:
+        super().__init__(f"delete marker {version}")
+        self.version, self.asked = version, asked
+
+
 class NoSuchUpload(NotFound):
     """No multipart upload of that id for that key."""
 
@@ -146,6 +161,10 @@ class IncompleteBody(Invalid):
 
 class NotPermitted(Invalid):
     """The operation is not allowed on this kind of thing (EPERM)."""
+
+
+class Locked(NotPermitted):
+    """Retention or a legal hold forbids to delete or change the version."""
 
 
 # --- healthy request, but not able now ------------------------------------------------------------------------
