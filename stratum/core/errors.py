@@ -151,6 +151,10 @@ class MetadataTooLarge(Invalid):
     """User metadata or an extended attribute over its limit."""
 
 
+class WrongSize(Invalid):
+    """The parts of an upload do not add up to the size that Complete was told."""
+
+
 class BadDigest(Invalid):
     """The bytes received do not match the checksum or digest sent with them."""
 

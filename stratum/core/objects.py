@@ -6,7 +6,7 @@ Room: stratum/core. May import: core.records.
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from stratum.core.records import Checksum, Inode
+from stratum.core.records import Acl, Checksum, Inode, Retention
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,6 +33,12 @@ class ObjectView:
     key: bytes
     inode_number: int
     inode: Inode
+    versioned: bool = False  # the bucket has, or had, versioning: then S3 names the version
+
+    @property
+    def version(self) -> str:
+        """The version id as S3 shows it; empty where it shows none."""
+        return (self.inode.version or "null") if self.versioned else ""
 
     @property
     def size(self) -> int:
@@ -64,8 +70,15 @@ class PutSpec:
     algorithms: frozenset[str] = frozenset()  # digests that `check` wants, beside md5
     check: Check = accept
     condition: Condition = UNCONDITIONAL
-    owner: str = ""  # access key
+    owner: str = ""  # canonical user id; empty: the operator
     size: int | None = None  # declared size in bytes, where known
+    tags: Mapping[str, str] = field(default_factory=dict)
+    acl: Acl | None = None
+    retention: Retention | None = None
+    legal_hold: bool = False
+    storage_class: str = ""
+    event: str = "ObjectCreated:Put"
+    principal: str = ""  # canonical user id of who asks, for what is told of it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,6 +90,12 @@ class CopySpec:
     source_condition: Condition = UNCONDITIONAL
     condition: Condition = UNCONDITIONAL
     owner: str = ""
+    tags: Mapping[str, str] | None = None  # None: taken from the source
+    acl: Acl | None = None
+    retention: Retention | None = None
+    legal_hold: bool = False
+    storage_class: str = ""
+    principal: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,15 +107,21 @@ class UploadSpec:
     checksum_algorithm: str = ""  # crc32 ... or empty
     checksum_type: str = ""  # COMPOSITE, FULL_OBJECT or empty
     owner: str = ""
+    tags: Mapping[str, str] = field(default_factory=dict)
+    acl: Acl | None = None
+    retention: Retention | None = None
+    legal_hold: bool = False
+    storage_class: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PartName:
-    """One part as Complete names it; `checksum` is base64 or empty."""
+    """One part as Complete names it; `checksum` is base64 or empty, `algorithm` whose it is."""
 
     number: int
     etag: str
     checksum: str = ""
+    algorithm: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,3 +144,53 @@ class ListPage:
     objects: tuple[ObjectView, ...]
     common_prefixes: tuple[bytes, ...]
     next_after: bytes | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Deleted:
+    """What a delete did, as S3 shows it. `version`: of the marker made, or of what was taken away; empty: none shown.
+
+    `marker`: a delete marker was made, or was what was taken away.
+    """
+
+    version: str = ""
+    marker: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VersionQuery:
+    """One page of versions: those behind version `version_marker` of `key_marker`, or behind all of that key."""
+
+    prefix: bytes = b""
+    delimiter: bytes = b""
+    key_marker: bytes = b""
+    version_marker: str = ""
+    limit: int = 1000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VersionView:
+    """One version of a listing. `view` is None for a delete marker. `version` as S3 shows it."""
+
+    key: bytes
+    version: str
+    latest: bool
+    modified: int  # ns
+    owner: str
+    view: ObjectView | None
+    sequence: int
+
+    @property
+    def marker(self) -> bool:
+        """Is it a delete marker?"""
+        return self.view is None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VersionPage:
+    """A page of versions: keys in byte order, of each the newest first. `next_*`: markers of the next page, or None."""
+
+    versions: tuple[VersionView, ...]
+    common_prefixes: tuple[bytes, ...]
+    next_key: bytes | None = None
+    next_version: str = ""

@@ -10,24 +10,40 @@ Invariants
 """
 
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from functools import partial
 from hashlib import md5
 from typing import TypeVar
 
+import msgspec
 import trio
 
 from stratum.core.conditions import check_read, check_write
 from stratum.core.config import Limits
-from stratum.core.errors import NoSuchKey, StratumError
-from stratum.core.inodes import drop_link
+from stratum.core.errors import NoSuchKey, NoSuchVersion, StratumError
+from stratum.core.inodes import get_inode
 from stratum.core.listing import list_page
+from stratum.core.locks import check_deletable
 from stratum.core.manifest import Span, attach, inode_user, spans_in
 from stratum.core.names import check_key
-from stratum.core.namespace import Change, put_entry, remove_entry, resolve, scan_keys
-from stratum.core.objects import UNCONDITIONAL, Condition, CopySpec, ListPage, ListQuery, ObjectView, PutSpec
-from stratum.core.records import Checksum, Entry, Inode, Kind, Run
+from stratum.core.namespace import Change, resolve, scan_keys
+from stratum.core.objects import (
+    UNCONDITIONAL,
+    Condition,
+    CopySpec,
+    Deleted,
+    ListPage,
+    ListQuery,
+    ObjectView,
+    PutSpec,
+    VersionPage,
+    VersionQuery,
+)
+from stratum.core.records import Acl, Checksum, Inode, Kind, Retention, Run, Sealed
 from stratum.core.schema import inode_key, take_number
 from stratum.core.txn import Txn, save
+from stratum.core.version_listing import version_page
+from stratum.core.versions import Place, Removed, mark_deleted, next_version, put_current, remove_version
 from stratum.core.views import object_at, view_of
 from stratum.engine.buckets import find_bucket
 from stratum.engine.ingest import Ingest, Ingested
@@ -39,9 +55,9 @@ T = TypeVar("T")
 ObjectChange = Callable[[Txn], tuple[ObjectView, list[Change]]]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class NewObject:
-    """What a put, a copy and a complete have in common: everything of the new inode but its content's birth."""
+    """What a put, a copy and a complete have in common: everything of the new inode but its birth."""
 
     content: int
     size: int
@@ -50,6 +66,16 @@ class NewObject:
     metadata: dict[str, str]
     checksum: Checksum | None = None
     parts: tuple[int, ...] = ()
+    part_checksums: tuple[str, ...] = ()
+    owner: str = ""
+    tags: dict[str, str] = field(default_factory=dict)
+    acl: Acl | None = None
+    retention: Retention | None = None
+    legal_hold: bool = False
+    sealed: Sealed | None = None
+    storage_class: str = ""
+    event: str = "ObjectCreated:Put"
+    principal: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +128,22 @@ class Objects:
             content = take_number(txn, "content") if staged.spans else 0
             if content:
                 self._around.contents.record(txn, content, staged.spans)
-            new = NewObject(content, staged.size, staged.md5, dict(spec.headers), dict(spec.metadata), checksum)
+            new = NewObject(
+                content=content,
+                size=staged.size,
+                etag=staged.md5,
+                headers=dict(spec.headers),
+                metadata=dict(spec.metadata),
+                checksum=checksum,
+                owner=spec.owner,
+                tags=dict(spec.tags),
+                acl=spec.acl,
+                retention=spec.retention,
+                legal_hold=spec.legal_hold,
+                storage_class=spec.storage_class,
+                event=spec.event,
+                principal=spec.principal,
+            )
             return self.publish(txn, bucket, key, new)
 
         return await self.commit(change)
@@ -134,8 +175,11 @@ class Objects:
 
     def publish(self, txn: Txn, bucket: str, key: bytes, new: NewObject) -> tuple[ObjectView, list[Change]]:
         """Inside a change: make a new inode and let the key point to it (O1)."""
-        maker = self._around.maker()
+        place = self.place(txn, bucket, key)
         number = take_number(txn, "inode")
+        version, sequence = next_version(txn, place.bucket, key)
+        changes, parent, name = put_current(txn, place, number)
+        maker = place.maker
         inode = Inode(
             kind=Kind.OBJECT,
             mode=OBJECT_MODE,
@@ -153,63 +197,134 @@ class Objects:
             metadata=new.metadata,
             checksum=new.checksum,
             parts=new.parts,
+            parent=parent,
+            name=name,
             generation=1,
+            version=version,
+            sequence=sequence,
+            owner=new.owner,
+            tags=new.tags,
+            acl=new.acl,
+            retention=new.retention,
+            legal_hold=new.legal_hold,
+            sealed=new.sealed,
+            storage_class=new.storage_class,
+            part_checksums=new.part_checksums,
         )
         save(txn, inode_key(number), inode)
         if new.content:
             attach(txn, new.content, inode_user(number))
-        root = find_bucket(txn, bucket).root
-        old, changes = put_entry(txn, root, key, number, Kind.OBJECT, maker)
-        if old is not None:
-            self._retire(txn, old)
-        return ObjectView(bucket=bucket, key=key, inode_number=number, inode=inode), changes
+        view = ObjectView(
+            bucket=bucket, key=key, inode_number=number, inode=inode, versioned=bool(place.bucket.versioning)
+        )
+        self._around.consequences.written(txn, bucket, place.bucket, view, new.event, new.principal)
+        return view, changes
 
-    def _retire(self, txn: Txn, old: Entry) -> None:
-        if old.kind is not Kind.DIRECTORY:
-            pinned = self._around.files.is_pinned(old.inode)
-            drop_link(txn, old.inode, open_somewhere=pinned, now=self._around.now_ns())
+    def place(self, txn: Txn, bucket: str, key: bytes) -> Place:
+        """Inside a change: a key as core.versions wants it. Raises NoSuchBucket."""
+        is_open = self._around.files.is_pinned
+        return Place(bucket=find_bucket(txn, bucket), key=key, maker=self._around.maker(), is_open=is_open)
 
-    async def head(self, bucket: str, key: bytes) -> ObjectView:
-        """Return the object's attributes. Raises NoSuchBucket, NoSuchKey."""
+    async def head(self, bucket: str, key: bytes, version: str | None = None) -> ObjectView:
+        """Return the attributes of the current object, or of the version of that id.
+
+        Raises NoSuchBucket, NoSuchKey, MarkerFound, NoSuchVersion, InvalidArgument.
+        """
         await self._settle(bucket, key)
-        return await self._around.meta.read_durable(lambda txn: object_at(txn, bucket, key))
+        return await self._around.meta.read_durable(lambda txn: object_at(txn, bucket, key, version))
 
-    async def open(self, bucket: str, key: bytes) -> OpenObject:
-        """Return one version of the object, ready to be read. Raises NoSuchBucket, NoSuchKey."""
+    async def open(self, bucket: str, key: bytes, version: str | None = None) -> OpenObject:
+        """Return one version of the object, ready to be read. Raises as `head`."""
         await self._settle(bucket, key)
 
         def query(txn: Txn) -> OpenObject:
-            view = object_at(txn, bucket, key)
+            view = object_at(txn, bucket, key, version)
             return OpenObject(view, _spans_of(txn, view), self._around)
 
         return await self._around.meta.read_durable(query)
 
-    async def delete(self, bucket: str, key: bytes, condition: Condition = UNCONDITIONAL) -> None:
-        """Remove the key; a key that is not there is no error. Raises NoSuchBucket, PreconditionFailed."""
+    async def amend(
+        self, bucket: str, key: bytes, version: str | None, change: Callable[[Inode], Inode], event: str = ""
+    ) -> ObjectView:
+        """Replace attributes of one version (tags, ACL, lock) by what `change` makes of its record; nothing else moves.
+
+        Raises as `head`, and what `change` raises.
+        """
         await self._settle(bucket, key)
 
-        def change(txn: Txn) -> None:
-            check_now(txn, bucket, key, condition)
-            root, is_open = find_bucket(txn, bucket).root, self._around.files.is_pinned
-            old, changes = remove_entry(txn, root, key, self._around.now_ns(), is_open=is_open)
-            if old is not None:
-                self._retire(txn, old)
-            told.extend(changes)
+        def apply(txn: Txn) -> ObjectView:
+            old = object_at(txn, bucket, key, version)
+            stored = get_inode(txn, old.inode_number)
+            new = msgspec.structs.replace(change(stored), ctime=self._around.now_ns())
+            save(txn, inode_key(old.inode_number), new)
+            view = replace(old, inode=new)
+            self._around.consequences.written(txn, bucket, find_bucket(txn, bucket), view, event, "")
+            return view
+
+        return await self._apply(apply, [])
+
+    async def delete(
+        self,
+        bucket: str,
+        key: bytes,
+        condition: Condition = UNCONDITIONAL,
+        *,
+        version: str | None = None,
+        bypass_governance: bool = False,
+        principal: str = "",
+    ) -> Deleted:
+        """Remove the key (a delete marker, where the bucket has versioning) or one version of it for good.
+
+        What is not there is no error. Raises NoSuchBucket, PreconditionFailed, Locked, InvalidArgument.
+        """
+        await self._settle(bucket, key)
+
+        def change(txn: Txn) -> Deleted:
+            check_now(txn, bucket, key, condition, version=version)
+            place = self.place(txn, bucket, key)
+            if version is None:
+                removed = mark_deleted(txn, place, principal)
+            else:
+                now = place.maker.now
+                may = partial(check_deletable, now=now, bypass_governance=bypass_governance)
+                removed = remove_version(txn, place, version, may)
+            self.tell_removed(txn, bucket, place, removed, principal, asked=version)
+            told.extend(removed.changes)
+            shown = removed.version or ("null" if place.bucket.versioning else "")
+            return Deleted(version=shown if removed.done or version else "", marker=removed.marker)
 
         told: list[Change] = []
-        await self._apply(change, told)
+        return await self._apply(change, told)
 
-    async def copy(self, source_bucket: str, source_key: bytes, bucket: str, key: bytes, spec: CopySpec) -> ObjectView:
+    def tell_removed(
+        self, txn: Txn, bucket: str, place: Place, removed: Removed, principal: str, *, asked: str | None
+    ) -> None:
+        """Inside a change: what follows from a delete."""
+        if removed.done:
+            event = "ObjectRemoved:DeleteMarkerCreated" if removed.marker and asked is None else "ObjectRemoved:Delete"
+            self._around.consequences.removed(
+                txn, bucket, place.bucket, place.key, removed.version, removed.sequence, event, principal
+            )
+
+    async def copy(
+        self,
+        source_bucket: str,
+        source_key: bytes,
+        bucket: str,
+        key: bytes,
+        spec: CopySpec,
+        source_version: str | None = None,
+    ) -> ObjectView:
         """Copy an object without moving a byte: both inodes share one content.
 
-        Raises NoSuchBucket, NoSuchKey, PreconditionFailed (source or destination).
+        Raises NoSuchBucket, NoSuchKey, NoSuchVersion, MarkerFound, PreconditionFailed (source or destination).
         """
         check_key(key)
         await self._settle(source_bucket, source_key)
         await self._settle(bucket, key)
 
         def change(txn: Txn) -> tuple[ObjectView, list[Change]]:
-            source = object_at(txn, source_bucket, source_key).inode
+            source = object_at(txn, source_bucket, source_key, source_version).inode
             check_read(spec.source_condition, source, copying=True)
             check_now(txn, bucket, key, spec.condition)
             new = NewObject(
@@ -219,6 +334,14 @@ class Objects:
                 headers=dict(source.headers if spec.headers is None else spec.headers),
                 metadata=dict(source.metadata if spec.metadata is None else spec.metadata),
                 checksum=source.checksum,
+                owner=spec.owner,
+                tags=dict(source.tags if spec.tags is None else spec.tags),
+                acl=spec.acl,
+                retention=spec.retention,
+                legal_hold=spec.legal_hold,
+                storage_class=spec.storage_class,
+                event="ObjectCreated:Copy",
+                principal=spec.principal,
             )
             return self.publish(txn, bucket, key, new)
 
@@ -236,17 +359,24 @@ class Objects:
         await self._around.files.settle(None)
 
         def read(txn: Txn) -> ListPage:
-            root = find_bucket(txn, bucket).root
+            found = find_bucket(txn, bucket)
 
             def source(start: bytes) -> Iterator[tuple[bytes, ObjectView]]:
-                for key, entry in scan_keys(txn, root, prefix=query.prefix, start=start):
-                    view = view_of(txn, bucket, key, entry)
+                for key, entry in scan_keys(txn, found.root, prefix=query.prefix, start=start):
+                    view = view_of(txn, bucket, key, entry, versioned=bool(found.versioning))
                     if view is not None:
                         yield key, view
 
             return list_page(source, query)
 
         return await self._around.meta.read_durable(read)
+
+    async def list_versions(self, bucket: str, query: VersionQuery) -> VersionPage:
+        """Return one page of versions: keys in UTF-8 byte order, of each the newest first. Raises NoSuchBucket."""
+        await self._around.files.settle(None)
+        return await self._around.meta.read_durable(
+            lambda txn: version_page(txn, bucket, find_bucket(txn, bucket), query)
+        )
 
     async def _settle(self, bucket: str, key: bytes) -> None:
         """Publish the file behind a key first, if it was closed a moment ago (O3)."""
@@ -258,14 +388,17 @@ class Objects:
             await files.settle(entry.inode)
 
 
-def check_now(txn: Txn, bucket: str, key: bytes, condition: Condition) -> None:
-    """Inside a change: refuse if the condition does not hold. Raises NoSuchBucket, NoSuchKey, PreconditionFailed."""
+def check_now(txn: Txn, bucket: str, key: bytes, condition: Condition, *, version: str | None = None) -> None:
+    """Inside a change: refuse if the condition does not hold for the current object (or that version).
+
+    Raises NoSuchBucket, NoSuchKey, PreconditionFailed.
+    """
     find_bucket(txn, bucket)
     if condition == UNCONDITIONAL:
         return
     try:
-        current: Inode | None = object_at(txn, bucket, key).inode
-    except NoSuchKey:
+        current: Inode | None = object_at(txn, bucket, key, version).inode
+    except (NoSuchKey, NoSuchVersion):
         current = None
     check_write(condition, current)
 

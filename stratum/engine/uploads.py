@@ -62,6 +62,11 @@ class Uploads:
             metadata=dict(spec.metadata),
             checksum_algorithm=spec.checksum_algorithm,
             checksum_type=spec.checksum_type,
+            tags=dict(spec.tags),
+            acl=spec.acl,
+            retention=spec.retention,
+            legal_hold=spec.legal_hold,
+            storage_class=spec.storage_class,
         )
 
         def change(txn: Txn) -> None:
@@ -124,13 +129,14 @@ class Uploads:
         source_key: bytes,
         byte_range: tuple[int, int] | None,
         source_condition: Condition = UNCONDITIONAL,
+        source_version: str | None = None,
     ) -> Part:
         """Make a part from bytes [first, last + 1) of an object. No byte moves, but they are read once for the ETag.
 
         Raises NoSuchUpload, NoSuchKey, InvalidArgument (range outside the source), PreconditionFailed.
         """
         self._check_number(number)
-        source = await self._objects.open(source_bucket, source_key)
+        source = await self._objects.open(source_bucket, source_key, source_version)
         check_read(source_condition, source.view.inode, copying=True)
         start, stop = byte_range or (0, source.view.size)
         if not 0 <= start <= stop <= source.view.size:
@@ -140,7 +146,7 @@ class Uploads:
 
         def change(txn: Txn) -> Part:
             _find(txn, bucket, key, upload_id)
-            current = object_at(txn, source_bucket, source_key)
+            current = object_at(txn, source_bucket, source_key, source_version)
             check_read(Condition(if_match=(source.view.etag,)), current.inode, copying=True)
             content = take_number(txn, "content")
             copy_spans(txn, current.inode.content, start, stop, content, 0)
@@ -164,6 +170,7 @@ class Uploads:
         condition: Condition = UNCONDITIONAL,
         checksum: Checksum | None = None,
         size: int | None = None,
+        principal: str = "",
     ) -> ObjectView:
         """Make the object from the named parts, free the others, end the upload (U1).
 
@@ -184,6 +191,14 @@ class Uploads:
                 metadata=upload.metadata,
                 checksum=checksum_of(upload, parts, checksum),
                 parts=tuple(part.size for part in parts),
+                owner=upload.owner,
+                tags=upload.tags,
+                acl=upload.acl,
+                retention=upload.retention,
+                legal_hold=upload.legal_hold,
+                storage_class=upload.storage_class,
+                event="ObjectCreated:CompleteMultipartUpload",
+                principal=principal,
             )
             assemble(txn, new.content, parts)
             view, changes = self._objects.publish(txn, bucket, key, new)

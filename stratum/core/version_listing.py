@@ -1,0 +1,156 @@
+"""One page of the versions of a bucket: current objects, older versions and delete markers in one order.
+
+Room: stratum/core. May import: core.{inodes, key_walk, listing, namespace, objects, records, schema, txn,
+versions, views}.
+
+Two ordered sources are merged: the walk of the tree (current objects) and the rows of core.versions. Of one key the
+current object comes first. As in core.listing, what lies under a common prefix is not read.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from stratum.core.inodes import get_inode
+from stratum.core.key_walk import scan_keys
+from stratum.core.listing import after_prefix, common_prefix
+from stratum.core.namespace import resolve
+from stratum.core.objects import VersionPage, VersionQuery, VersionView
+from stratum.core.records import Bucket, Version, decode
+from stratum.core.schema import VERSION, fold, null_version_key, unfold, version_key
+from stratum.core.txn import Txn, load, successor
+from stratum.core.versions import NULL, row_sequence, sequence_of
+from stratum.core.views import row_view, view_of
+
+NEWEST = 2**64  # above every sequence
+
+Row = tuple[bytes, int, Version]
+"""Key, sequence and row of a version that is no current object."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Start:
+    """Where a page begins: at `key`, there with versions below `below`; `current`: its current object counts too."""
+
+    key: bytes
+    below: int = NEWEST
+    current: bool = True
+
+
+def version_page(txn: Txn, name: str, bucket: Bucket, query: VersionQuery) -> VersionPage:
+    """Return the first `query.limit` versions and common prefixes behind the markers. Raises CorruptRecord."""
+    versions: list[VersionView] = []
+    prefixes: list[bytes] = []
+    last: tuple[bytes, str] | None = None
+    start = _first(txn, bucket.root, query)
+    while start is not None and query.limit > 0:
+        at, start = start, None
+        for view in _merged(txn, name, bucket, query.prefix, at):
+            if len(versions) + len(prefixes) == query.limit:
+                assert last is not None, "a full page has a last version"
+                return VersionPage(
+                    versions=tuple(versions), common_prefixes=tuple(prefixes), next_key=last[0], next_version=last[1]
+                )
+            group = common_prefix(view.key, query.prefix, query.delimiter)
+            if group is not None:
+                prefixes.append(group)
+                last, following = (group, ""), after_prefix(group)
+                start = None if following is None else _Start(following)
+                break
+            versions.append(view)
+            last = view.key, marker_of(view)
+    return VersionPage(versions=tuple(versions), common_prefixes=tuple(prefixes))
+
+
+def marker_of(view: VersionView) -> str:
+    """The marker from which the next page goes on. Of a null version it tells the sequence, so that the page can be
+    found although the version was deleted meanwhile."""
+    return f"{NULL}-{view.sequence:x}" if view.version == NULL else view.version
+
+
+def _first(txn: Txn, root: int, query: VersionQuery) -> _Start | None:
+    marker = query.key_marker
+    if marker < query.prefix or not marker:
+        return _Start(query.prefix)
+    if not marker.startswith(query.prefix):
+        return None
+    group = common_prefix(marker, query.prefix, query.delimiter)
+    if group is not None:
+        following = after_prefix(group)
+        return None if following is None else _Start(following)
+    below = _sequence(txn, root, marker, query.version_marker)
+    entry = resolve(txn, root, marker)
+    if below is not None and entry is not None and get_inode(txn, entry.inode).sequence == below:
+        below = NEWEST  # the current object comes before every row, whatever its sequence
+    return _Start(marker + b"\0") if below is None else _Start(marker, below, current=False)
+
+
+def _sequence(txn: Txn, root: int, key: bytes, version: str) -> int | None:
+    """The sequence of a version marker; None: all versions of the key are behind us."""
+    if version.startswith(f"{NULL}-"):
+        digits = version.removeprefix(f"{NULL}-")
+        return int(digits, 16) if digits and set(digits) <= set("0123456789abcdef") and len(digits) <= 16 else None
+    if version == NULL:
+        return load(txn, null_version_key(root, key), int)
+    return sequence_of(version)
+
+
+def _merged(txn: Txn, name: str, bucket: Bucket, prefix: bytes, start: _Start) -> Iterator[VersionView]:
+    rows = _rows(txn, bucket.root, prefix, start)
+    row = next(rows, None)
+    first = start.key if start.current else start.key + b"\0"
+    for key, entry in scan_keys(txn, bucket.root, prefix=prefix, start=first):
+        view = view_of(txn, name, key, entry, versioned=bool(bucket.versioning))
+        if view is None:
+            continue
+        hidden: bytes | None = None  # a key without a current object: its newest row, if a marker, is the latest
+        while row is not None and row[0] < key:
+            yield _row_version(txn, name, row, latest=_is_latest(row, hidden, start))
+            hidden, row = row[0], next(rows, None)
+        inode = view.inode
+        yield VersionView(
+            key=key,
+            version=inode.version or NULL,
+            latest=True,
+            modified=inode.mtime,
+            owner=inode.owner,
+            view=view,
+            sequence=inode.sequence,
+        )
+        while row is not None and row[0] == key:
+            yield _row_version(txn, name, row, latest=False)
+            row = next(rows, None)
+    hidden = None
+    while row is not None:
+        yield _row_version(txn, name, row, latest=_is_latest(row, hidden, start))
+        hidden, row = row[0], next(rows, None)
+
+
+def _is_latest(row: Row, before: bytes | None, start: _Start) -> bool:
+    """The newest row of a key without a current object is its latest version, if it is a delete marker: what a
+    renamed directory left behind has no latest."""
+    key, _, version = row
+    is_newest = key != before and not (key == start.key and not start.current)
+    return is_newest and not version.inode
+
+
+def _row_version(txn: Txn, name: str, row: Row, *, latest: bool) -> VersionView:
+    key, sequence, version = row
+    return VersionView(
+        key=key,
+        version=version.version or NULL,
+        latest=latest,
+        modified=version.modified,
+        owner=version.owner,
+        view=row_view(txn, name, key, version) if version.inode else None,
+        sequence=sequence,
+    )
+
+
+def _rows(txn: Txn, root: int, prefix: bytes, start: _Start) -> Iterator[Row]:
+    table = VERSION + root.to_bytes(8, "big")
+    end = successor(table + fold(prefix)[:-2])
+    begin = version_key(root, start.key, start.below - 1) if start.below < NEWEST else table + fold(start.key)
+    if start.below == 0:
+        begin = table + fold(start.key + b"\0")
+    for row_key, raw in txn.scan(begin, end):
+        yield unfold(row_key[len(table) :]), row_sequence(row_key), decode(row_key, raw, Version)
