@@ -1,0 +1,76 @@
+"""The users that the suite wants, made on a running server, and the suite's configuration file that names them."""
+
+import configparser
+import secrets
+import string
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from served import Served
+
+# Section of the suite's configuration -> name of the user.
+SECTIONS = {
+    "s3 main": "main",
+    "s3 alt": "alt",
+    "s3 tenant": "tenant",
+    "iam": "iam",
+    "iam root": "iam-root",
+    "iam alt root": "iam-alt-root",
+}
+USERS = "all users of the suite are one, the root credential"  # for the page
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """One user with one key, as the suite names them."""
+
+    user_id: str
+    display_name: str
+    email: str
+    access_key: str
+    secret_key: str
+
+
+def make_accounts(server: Served) -> dict[str, Account]:
+    """Make a user for each section; until there are users, every section is the root credential."""
+    access, secret = server.root
+    root = Account("stratum", "stratum", "root@example.com", access, secret)
+    return dict.fromkeys(SECTIONS, root)
+
+
+def new_key() -> tuple[str, str]:
+    """An access key and a secret key in the alphabet that S3 clients know."""
+    letters = string.ascii_uppercase + string.digits
+    return "".join(secrets.choice(letters) for _ in range(20)), secrets.token_hex(20)
+
+
+def write_configuration(path: Path, server: Served, accounts: dict[str, Account], day_seconds: float | None) -> None:
+    """Write the file that S3TEST_CONF names, in the form of the suite's sample."""
+    url = urlsplit(server.endpoint)
+    parser = configparser.RawConfigParser()
+    parser["DEFAULT"] = {
+        "host": str(url.hostname),
+        "port": str(url.port),
+        "is_secure": str(url.scheme == "https"),
+        "ssl_verify": "False",
+    }
+    parser["fixtures"] = {
+        "bucket prefix": "suite-{random}-",
+        "iam name prefix": "suite-",
+        "iam path prefix": "/suite/",
+    }
+    for section, account in accounts.items():
+        parser[section] = {
+            "display_name": account.display_name,
+            "user_id": account.user_id,
+            "email": account.email,
+            "access_key": account.access_key,
+            "secret_key": account.secret_key,
+        }
+    parser["s3 tenant"]["tenant"] = ""
+    parser["s3 main"]["api_name"] = "us-east-1"
+    if day_seconds is not None:
+        parser["s3 main"]["lc_debug_interval"] = f"{day_seconds:g}"
+    with path.open("w") as file:
+        parser.write(file)
