@@ -11,8 +11,8 @@ from collections.abc import Mapping, Sequence
 from hashlib import md5
 from itertools import pairwise
 
-from stratum.core.checksums import combine_crc, composite
-from stratum.core.errors import BadDigest, IncompleteBody, InvalidPart, InvalidPartOrder, PartTooSmall
+from stratum.core.checksums import FULL_OBJECT, combine_crc, composite
+from stratum.core.errors import BadDigest, InvalidPart, InvalidPartOrder, PartTooSmall, WrongSize
 from stratum.core.manifest import copy_spans
 from stratum.core.objects import PartName
 from stratum.core.records import Checksum, Part, Upload
@@ -27,7 +27,7 @@ def choose_parts(
     """Return the named parts in order.
 
     Raises InvalidPartOrder, InvalidPart (missing, other ETag or checksum), PartTooSmall (all but the last),
-    IncompleteBody if the parts do not add up to `size` bytes.
+    WrongSize if the parts do not add up to `size` bytes.
     """
     numbers = [name.number for name in names]
     if not numbers:
@@ -38,17 +38,30 @@ def choose_parts(
     for name, part in zip(names[:-1], parts[:-1], strict=True):
         if part.size < part_bytes_min:
             raise PartTooSmall(f"part {name.number} has {part.size} bytes, fewer than {part_bytes_min}")
-    if size is not None and size != sum(part.size for part in parts):
-        raise IncompleteBody(f"the parts do not add up to {size} bytes")
+    total = sum(part.size for part in parts)
+    if size is not None and size != total:
+        raise WrongSize(f"The x-amz-mp-object-size of {size} does not match what was computed: {total}")
     return parts
 
 
 def _named(name: PartName, part: Part | None) -> Part:
     if part is None or part.etag != name.etag:
         raise InvalidPart(f"part {name.number}")
-    if name.checksum and (part.checksum is None or part.checksum.value != name.checksum):
+    if name.checksum and not _is_checksum(name, part.checksum):
         raise InvalidPart(f"checksum of part {name.number}")
     return part
+
+
+def _is_checksum(name: PartName, stored: Checksum | None) -> bool:
+    """Of an upload without an algorithm of its own, only checksums of the default one are kept.
+
+    What a client names of another was verified when the part came; the ETag, its MD5, says that these are the bytes.
+    """
+    if stored is None:
+        return False
+    if name.algorithm and name.algorithm != stored.algorithm:
+        return stored.algorithm == DEFAULT_ALGORITHM
+    return stored.value == name.checksum
 
 
 def etag_of(parts: Sequence[Part]) -> str:
@@ -58,21 +71,37 @@ def etag_of(parts: Sequence[Part]) -> str:
 
 
 def checksum_of(upload: Upload, parts: Sequence[Part], claimed: Checksum | None) -> Checksum | None:
-    """Return the object's checksum from those of its parts. Raises BadDigest if `claimed` differs from it."""
-    algorithm = upload.checksum_algorithm or DEFAULT_ALGORITHM
-    kind = upload.checksum_type or "FULL_OBJECT"
-    checksums = [part.checksum for part in parts]
-    known = [each for each in checksums if each is not None and each.algorithm == algorithm]
-    if len(known) < len(parts):
+    """Return the object's checksum from those of its parts; None where a part has none (one stored by 0.1).
+
+    Raises BadDigest if `claimed` (kind empty: not said) is of another algorithm or type, or differs.
+    """
+    algorithm = algorithm_of(upload)
+    kind = upload.checksum_type or FULL_OBJECT
+    if claimed is not None and (claimed.algorithm != algorithm or claimed.kind not in ("", kind)):
+        raise BadDigest(f"The upload was created using a {kind} {algorithm} checksum.")
+    known = part_checksums_of(upload, parts)
+    if not known:
         return None
-    raw = [base64.b64decode(each.value) for each in known]
-    if kind == "FULL_OBJECT":
-        made = Checksum(algorithm, _combined(algorithm, raw, parts), "FULL_OBJECT")
+    raw = [base64.b64decode(each) for each in known]
+    if kind == FULL_OBJECT:
+        made = Checksum(algorithm, _combined(algorithm, raw, parts), FULL_OBJECT)
     else:
-        made = Checksum(algorithm, composite(algorithm, raw), "COMPOSITE")
-    if claimed is not None and claimed.value.partition("-")[0] != made.value.partition("-")[0]:
-        raise BadDigest(f"the {algorithm} of the whole object is another")
+        made = Checksum(algorithm, composite(algorithm, raw), kind)
+    if claimed is not None and claimed.value not in (made.value, made.value.partition("-")[0]):
+        raise BadDigest(f"The {algorithm} you specified did not match the calculated checksum.")
     return made
+
+
+def algorithm_of(upload: Upload) -> str:
+    """The algorithm whose checksum every part of an upload gets, whatever else a client sends with it."""
+    return upload.checksum_algorithm or DEFAULT_ALGORITHM
+
+
+def part_checksums_of(upload: Upload, parts: Sequence[Part]) -> tuple[str, ...]:
+    """The checksums of the parts, base64, in order (Inode.part_checksums); nothing if one part has none."""
+    algorithm = algorithm_of(upload)
+    known = [part.checksum.value for part in parts if part.checksum and part.checksum.algorithm == algorithm]
+    return tuple(known) if len(known) == len(parts) else ()
 
 
 def _combined(algorithm: str, raw: Sequence[bytes], parts: Sequence[Part]) -> str:

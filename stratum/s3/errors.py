@@ -16,9 +16,11 @@ CODES: Mapping[str, tuple[int, str]] = {
     "NotModified": (304, "Not Modified"),
     "AuthorizationHeaderMalformed": (400, "The authorization header that you provided is not valid."),
     "AuthorizationQueryParametersError": (400, "The query-string authentication parameters are not valid."),
+    "BadRequest": (400, "Bad Request"),
     "BadDigest": (400, "The Content-MD5 or checksum value that you specified did not match what was received."),
     "EntityTooLarge": (400, "Your proposed upload exceeds the maximum allowed object size."),
     "EntityTooSmall": (400, "Your proposed upload is smaller than the minimum allowed object size."),
+    "IllegalVersioningConfigurationException": (400, "The versioning configuration specified is not valid."),
     "IncompleteBody": (400, "You did not provide the number of bytes specified by the Content-Length HTTP header."),
     "InvalidArgument": (400, "Invalid Argument"),
     "InvalidBucketName": (400, "The specified bucket is not valid."),
@@ -81,6 +83,7 @@ CODES: Mapping[str, tuple[int, str]] = {
     "BucketAlreadyExists": (409, "The requested bucket name is not available."),
     "BucketAlreadyOwnedByYou": (409, "The bucket that you tried to create already exists, and you own it."),
     "BucketNotEmpty": (409, "The bucket that you tried to delete is not empty."),
+    "InvalidBucketState": (409, "The request is not valid for the current state of the bucket."),
     "ConditionalRequestConflict": (409, "A conflicting conditional operation is in progress for this resource."),
     "OperationAborted": (409, "A conflicting operation is in progress for this resource. Try again."),
     "MissingContentLength": (411, "You must provide the Content-Length HTTP header."),
@@ -116,6 +119,7 @@ ANSWERS: Mapping[type[core.StratumError], str] = {
     core.NoSuchBucket: "NoSuchBucket",
     core.NoSuchKey: "NoSuchKey",
     core.NoSuchUpload: "NoSuchUpload",
+    core.NoSuchVersion: "NoSuchVersion",
     core.NoSuchCredential: "InvalidAccessKeyId",
     core.Conflict: "OperationAborted",
     core.BucketExists: "BucketAlreadyExists",
@@ -144,14 +148,25 @@ ANSWERS: Mapping[type[core.StratumError], str] = {
 
 # Where the engine's own words help the client; elsewhere they might tell of disks and paths.
 _TELLING = (core.InvalidArgument, core.InvalidPart, core.BadDigest, core.IncompleteBody, core.PartTooSmall)
+_TELLING += (core.WrongSize,)
 
 
 def answer_for(error: core.StratumError) -> S3Error:
     """Return the S3 answer of an error of the engine; an S3Error is its own answer."""
     if isinstance(error, S3Error):
         return error
+    if isinstance(error, core.MarkerFound):
+        return _marker(error)
     code = next(ANSWERS[kind] for kind in type(error).__mro__ if kind in ANSWERS)
     return S3Error(code, str(error) if isinstance(error, _TELLING) else "")
+
+
+def _marker(error: core.MarkerFound) -> S3Error:
+    """A delete marker: as good as no object, unless the marker itself was asked for by its version."""
+    headers = [(b"x-amz-delete-marker", b"true"), header("x-amz-version-id", error.version)]
+    if error.asked:
+        return S3Error("MethodNotAllowed", headers=[*headers, (b"allow", b"DELETE")])
+    return S3Error("NoSuchKey", headers=headers)
 
 
 def render_error(error: S3Error, *, resource: str, request_id: str, host_id: str) -> bytes:

@@ -9,8 +9,8 @@ Invariants
 """
 
 import re
-from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import dataclass, replace
 
 from stratum.core.checksums import ALGORITHMS, decode_base64, encode_base64
 from stratum.core.objects import Check
@@ -35,13 +35,27 @@ _SIZE = re.compile(r"[0-9]{1,18}", re.ASCII)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Payload:
-    """A body on its way in, as PutSpec takes it; `claimed`: the client sent a digest of its own."""
+    """A body on its way in, as PutSpec takes it; `claimed`: the client sent a digest of its own.
+
+    `algorithm`: of the checksum that the client sends, empty: none. `sent`: that checksum, once `check` has passed.
+    """
 
     body: AsyncIterator[bytes]
     size: int
     algorithms: frozenset[str]
     check: Check
     claimed: bool
+    algorithm: str = ""
+    sent: Callable[[], Checksum | None] = lambda: None
+
+    def storing(self, algorithm: str) -> "Payload":
+        """The same body with the same checks, but what is stored is the checksum of that algorithm."""
+
+        def check(digests: Mapping[str, bytes], size: int) -> Checksum | None:
+            self.check(digests, size)
+            return Checksum(algorithm, encode_base64(digests[algorithm]))
+
+        return replace(self, algorithms=self.algorithms | {algorithm}, check=check)
 
 
 @dataclass(slots=True)
@@ -59,6 +73,10 @@ class _Expected:
     def algorithms(self) -> frozenset[str]:
         wanted = (self.algorithm, "md5" if self.md5 else "", "sha256" if self.sha256 else "")
         return frozenset(name for name in wanted if name)
+
+    def sent(self) -> Checksum | None:
+        """The checksum that the client sent, if any; of a trailer once that has come."""
+        return None if self.checksum is None else Checksum(self.algorithm, encode_base64(self.checksum))
 
     def check(self, digests: Mapping[str, bytes], size: int) -> Checksum | None:
         """See core.objects.Check."""
@@ -130,14 +148,16 @@ def open_payload(
     _expect_trailer(expected, headers, mode)
     if checksums:
         _expect_checksum(expected, headers, presigned=verified.presigned)
-    claimed = expected.md5 is not None or bool(expected.algorithm)
-    expected.algorithm = expected.algorithm or default_algorithm
+    algorithm = expected.algorithm
+    expected.algorithm = algorithm or default_algorithm
     return Payload(
         body=_body(request, verified, mode, expected),
         size=expected.size,
         algorithms=expected.algorithms,
         check=expected.check,
-        claimed=claimed,
+        claimed=expected.md5 is not None or bool(algorithm),
+        algorithm=algorithm,
+        sent=expected.sent,
     )
 
 

@@ -28,6 +28,14 @@ CHECK = {
     "sha256": "15e2b0d3c33891ebb0f1ef609ec419420c20e320ce94c65fbc8c3312448eb225",
     "xxhash64": "8cb841db40e6ae83",
 }
+# The digests of nothing that the reference implementation of XXH publishes, and FIPS 180 for sha512.
+NOTHING = {
+    "xxhash64": "ef46db3751d8e999",
+    "xxhash3": "2d06800538d394c2",
+    "xxhash128": "99aa06d3014798d86001c324468d497f",
+    "sha512": "cf83e1357eefb8bdf1542850d66d8007d620e4050b5715dc83f4a921d36ce9ce"
+    "47d0d13c5d85f2b0ff8318d2877eec2f63b931bd47417a81a538327af927da3e",
+}
 CRCS = ["crc32", "crc32c", "crc64nvme"]
 blobs = st.binary(max_size=300)
 
@@ -41,6 +49,11 @@ def digest(algorithm: str, content: bytes) -> bytes:
 @pytest.mark.parametrize("algorithm", CHECK)
 def test_the_check_value_is_the_published_one(algorithm):
     assert digest(algorithm, b"123456789").hex() == CHECK[algorithm]
+
+
+@pytest.mark.parametrize("algorithm", NOTHING)
+def test_the_digest_of_nothing_is_the_published_one(algorithm):
+    assert digest(algorithm, b"").hex() == NOTHING[algorithm]
 
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stratum.core.checksums import Digests
+from stratum.core.checksums import ALGORITHMS, Digests, encode_base64
 from stratum.s3.errors import S3Error
 from stratum.s3.payload import (
     STREAMING,
@@ -236,3 +236,72 @@ async def test_a_body_that_ends_early_is_an_error_at_every_byte(way):
     mode, headers, body = GOOD[way]
     for at in range(len(body)):
         assert await refused(mode, headers, body[:at]) in ("IncompleteBody", "MalformedTrailerError")
+
+
+# --- every algorithm --------------------------------------------------------------------------------------------
+
+
+def value(algorithm: str, content: bytes = CONTENT) -> str:
+    digests = Digests([algorithm])
+    digests.update(content)
+    return encode_base64(digests.results()[algorithm])
+
+
+def in_header(algorithm: str, text: str) -> tuple[str, dict[str, str], bytes]:
+    return UNSIGNED, {**LENGTH, f"x-amz-checksum-{algorithm}": text}, CONTENT
+
+
+def in_trailer(algorithm: str, text: str) -> tuple[str, dict[str, str], bytes]:
+    name = f"x-amz-checksum-{algorithm}"
+    return STREAMING_UNSIGNED_TRAILER, {**DECODED, "x-amz-trailer": name}, encoded([CONTENT], trailer=f"{name}:{text}")
+
+
+placed = pytest.mark.parametrize("placed", [in_header, in_trailer])
+
+
+@placed
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+async def test_every_algorithm_is_verified_and_stored(placed, algorithm):
+    content, checksum = await taken(*placed(algorithm, value(algorithm)))
+    assert (content, checksum.algorithm, checksum.value) == (CONTENT, algorithm, value(algorithm))
+    assert await refused(*placed(algorithm, value(algorithm, b"other"))) == "BadDigest"
+
+
+@placed
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+async def test_a_checksum_of_another_width_or_not_base64_is_an_invalid_request(placed, algorithm):
+    for text in ("bad", "AAA=", value(algorithm) + "AAAA", value(algorithm)[:-1], "-" + value(algorithm)[1:]):
+        assert await refused(*placed(algorithm, text)) == "InvalidRequest"
+
+
+@placed
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+@pytest.mark.parametrize("kept", ["crc64nvme", "sha256"])
+async def test_what_is_stored_may_be_another_than_what_is_verified(placed, algorithm, kept):
+    for text, good in ((value(algorithm), True), (value(algorithm, b"other"), False)):
+        mode, headers, body = placed(algorithm, text)
+        payload = payload_of(mode, headers, body).storing(kept)
+        digests = Digests(payload.algorithms)
+        async for piece in payload.body:
+            digests.update(piece)
+        if not good:
+            with pytest.raises(S3Error, match="BadDigest"):
+                payload.check(digests.results(), len(CONTENT))
+            continue
+        stored = payload.check(digests.results(), len(CONTENT))
+        assert (stored.algorithm, stored.value) == (kept, value(kept))
+        assert (payload.sent().algorithm, payload.sent().value) == (algorithm, text) and payload.algorithm == algorithm
+
+
+async def test_without_a_checksum_of_the_client_none_was_sent():
+    payload = payload_of(UNSIGNED, LENGTH, CONTENT)
+    assert payload.sent() is None and payload.algorithm == "" and payload.algorithms == {"crc64nvme"}
+
+
+@pytest.mark.parametrize("others", [("sha1",), ("md5", "xxhash3"), tuple(ALGORITHMS)])
+async def test_more_than_one_checksum_is_refused_in_headers_and_beside_a_trailer(others):
+    headers = {f"x-amz-checksum-{name}": value(name) for name in others}
+    mode, more, body = in_trailer("crc32", value("crc32"))
+    assert await refused(mode, {**headers, **more}, body) == "InvalidRequest"
+    mode, more, body = in_header("crc32c", value("crc32c"))
+    assert await refused(mode, {**headers, **more}, body) == "InvalidRequest"
