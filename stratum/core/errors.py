@@ -36,7 +36,10 @@ class MarkerFound(NoSuchKey):
     `asked`: it was asked for by its id; else it is the current version, so that the key reads as absent.
     """
 
-    def __init__(self, version: str, *, asked: bool) -> None:
+    version = ""
+    asked = False
+
+    def __init__(self, version: str, *, asked: bool = False) -> None:
         super().__init__(f"delete marker {version}")
         self.version, self.asked = version, asked
 

@@ -14,11 +14,11 @@ from stratum.core.inodes import get_inode
 from stratum.core.key_walk import scan_keys
 from stratum.core.listing import after_prefix, common_prefix
 from stratum.core.namespace import resolve
-from stratum.core.objects import VersionPage, VersionQuery, VersionView
+from stratum.core.objects import ObjectView, VersionPage, VersionQuery, VersionView
 from stratum.core.records import Bucket, Version, decode
 from stratum.core.schema import VERSION, fold, null_version_key, unfold, version_key
 from stratum.core.txn import Txn, load, successor
-from stratum.core.versions import NULL, row_sequence, sequence_of
+from stratum.core.versions import NULL, newest_row, row_sequence, sequence_of
 from stratum.core.views import row_view, view_of
 
 NEWEST = 2**64  # above every sequence
@@ -29,7 +29,8 @@ Row = tuple[bytes, int, Version]
 
 @dataclass(frozen=True, slots=True)
 class _Start:
-    """Where a page begins: at `key`, there with versions below `below`; `current`: its current object counts too."""
+    """Where a page begins: at `key`, there with versions below the sequence `below`. `current` False: the current
+    object of that key was shown already; else it is shown if it is below, too."""
 
     key: bytes
     below: int = NEWEST
@@ -78,10 +79,12 @@ def _first(txn: Txn, root: int, query: VersionQuery) -> _Start | None:
         following = after_prefix(group)
         return None if following is None else _Start(following)
     below = _sequence(txn, root, marker, query.version_marker)
+    if below is None:
+        return _Start(marker + b"\0")
     entry = resolve(txn, root, marker)
-    if below is not None and entry is not None and get_inode(txn, entry.inode).sequence == below:
-        below = NEWEST  # the current object comes before every row, whatever its sequence
-    return _Start(marker + b"\0") if below is None else _Start(marker, below, current=False)
+    if entry is not None and get_inode(txn, entry.inode).sequence == below:
+        return _Start(marker, current=False)  # the current object comes before every row, whatever its sequence
+    return _Start(marker, below)
 
 
 def _sequence(txn: Txn, root: int, key: bytes, version: str) -> int | None:
@@ -97,44 +100,46 @@ def _sequence(txn: Txn, root: int, key: bytes, version: str) -> int | None:
 def _merged(txn: Txn, name: str, bucket: Bucket, prefix: bytes, start: _Start) -> Iterator[VersionView]:
     rows = _rows(txn, bucket.root, prefix, start)
     row = next(rows, None)
-    first = start.key if start.current else start.key + b"\0"
-    for key, entry in scan_keys(txn, bucket.root, prefix=prefix, start=first):
+    for key, entry in scan_keys(txn, bucket.root, prefix=prefix, start=start.key):
         view = view_of(txn, name, key, entry, versioned=bool(bucket.versioning))
         if view is None:
             continue
-        hidden: bytes | None = None  # a key without a current object: its newest row, if a marker, is the latest
         while row is not None and row[0] < key:
-            yield _row_version(txn, name, row, latest=_is_latest(row, hidden, start))
-            hidden, row = row[0], next(rows, None)
-        inode = view.inode
-        yield VersionView(
-            key=key,
-            version=inode.version or NULL,
-            latest=True,
-            modified=inode.mtime,
-            owner=inode.owner,
-            view=view,
-            sequence=inode.sequence,
-        )
-        while row is not None and row[0] == key:
-            yield _row_version(txn, name, row, latest=False)
+            yield _row_version(txn, name, bucket.root, row)
             row = next(rows, None)
-    hidden = None
+        if _is_due(view, start):
+            yield _current_version(view)
+        while row is not None and row[0] == key:
+            yield _row_version(txn, name, bucket.root, row, current=True)
+            row = next(rows, None)
     while row is not None:
-        yield _row_version(txn, name, row, latest=_is_latest(row, hidden, start))
-        hidden, row = row[0], next(rows, None)
+        yield _row_version(txn, name, bucket.root, row)
+        row = next(rows, None)
 
 
-def _is_latest(row: Row, before: bytes | None, start: _Start) -> bool:
-    """The newest row of a key without a current object is its latest version, if it is a delete marker: what a
-    renamed directory left behind has no latest."""
-    key, _, version = row
-    is_newest = key != before and not (key == start.key and not start.current)
-    return is_newest and not version.inode
+def _is_due(view: ObjectView, start: _Start) -> bool:
+    return view.key != start.key or (start.current and view.inode.sequence < start.below)
 
 
-def _row_version(txn: Txn, name: str, row: Row, *, latest: bool) -> VersionView:
+def _current_version(view: ObjectView) -> VersionView:
+    inode = view.inode
+    return VersionView(
+        key=view.key,
+        version=inode.version or NULL,
+        latest=True,
+        modified=inode.mtime,
+        owner=inode.owner,
+        view=view,
+        sequence=inode.sequence,
+    )
+
+
+def _row_version(txn: Txn, name: str, root: int, row: Row, *, current: bool = False) -> VersionView:
+    """`current`: the key has a current object. Without one its newest row is the latest version, if it is a delete
+    marker: what a renamed directory left behind has no latest."""
     key, sequence, version = row
+    newest = None if current or version.inode else newest_row(txn, root, key)
+    latest = newest is not None and newest[0] == sequence
     return VersionView(
         key=key,
         version=version.version or NULL,

@@ -35,6 +35,11 @@ class Call:
         return self.route.key
 
     @property
+    def version(self) -> str | None:
+        """The version id that was asked for; None: the current object."""
+        return self.route.query.get("versionId") or None
+
+    @property
     def query(self) -> Mapping[str, str]:
         """Decoded parameters of the query."""
         return self.route.query

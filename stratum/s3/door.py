@@ -12,9 +12,10 @@ from dataclasses import replace
 
 from stratum.core.errors import StratumError
 from stratum.engine.engine import Engine
-from stratum.s3 import access_control, listing, multipart, object_read, object_write, service
+from stratum.s3 import access_control, cors, listing, multipart, object_read, object_write, service, versioning
 from stratum.s3.call import Call, Handler
 from stratum.s3.errors import S3Error, error_response
+from stratum.s3.hosts import Hosts
 from stratum.s3.http import Request, Response
 from stratum.s3.payload import open_payload
 from stratum.s3.routes import Op, Route, parse_query, route
@@ -31,8 +32,10 @@ HANDLERS: Mapping[Op, Handler] = {
     Op.GET_BUCKET_LOCATION: service.get_bucket_location,
     Op.LIST_OBJECTS: listing.list_objects_v1,
     Op.LIST_OBJECTS_V2: listing.list_objects_v2,
-    Op.LIST_OBJECT_VERSIONS: listing.list_object_versions,
+    Op.LIST_OBJECT_VERSIONS: versioning.list_object_versions,
     Op.LIST_UPLOADS: multipart.list_uploads,
+    Op.GET_BUCKET_VERSIONING: versioning.get_bucket_versioning,
+    Op.PUT_BUCKET_VERSIONING: versioning.put_bucket_versioning,
     Op.DELETE_OBJECTS: object_write.delete_objects,
     Op.GET_BUCKET_ACL: access_control.get_bucket_acl,
     Op.PUT_BUCKET_ACL: access_control.put_bucket_acl,
@@ -50,6 +53,9 @@ HANDLERS: Mapping[Op, Handler] = {
     Op.COMPLETE_UPLOAD: multipart.complete_upload,
     Op.ABORT_UPLOAD: multipart.abort_upload,
     Op.LIST_PARTS: multipart.list_parts,
+    Op.GET_BUCKET_CORS: cors.get_bucket_cors,
+    Op.PUT_BUCKET_CORS: cors.put_bucket_cors,
+    Op.DELETE_BUCKET_CORS: cors.delete_bucket_cors,
     Op.GET_UNSET: service.get_unset,
     Op.DELETE_UNSET: service.delete_unset,
 }
@@ -65,12 +71,14 @@ class S3Door:
         self._engine = engine
         self._now_s = now_s
         self._verifier = Verifier(region=engine.settings.region, secret_of=engine.credentials.secret_of)
+        self._hosts = Hosts.of(engine.settings)
         self._host_id = secrets.token_hex(8)
         self._under_way = 0
 
     async def handle(self, request: Request) -> Response:
         """Return the answer; never raises but for cancellation."""
         self._under_way += 1
+        request = self._hosts.arrived(request)
         try:
             response = await self._answer(request)
         except StratumError as error:
@@ -82,6 +90,7 @@ class S3Door:
             response = self._refusal(S3Error("InternalError"), request)
         finally:
             self._under_way -= 1
+        response = cors.with_cors(self._engine, request, response)
         named = [(b"x-amz-request-id", request.request_id.encode()), (b"x-amz-id-2", self._host_id.encode())]
         return replace(response, headers=[*response.headers, *named])
 
@@ -97,10 +106,18 @@ class S3Door:
     async def _answer(self, request: Request) -> Response:
         if self._under_way > self._engine.limits.requests:
             raise S3Error("SlowDown")
+        if request.method == "OPTIONS":
+            return cors.preflight(self._engine, request)
         verified = self._verifier.verify(request, now_s=self._now_s())
         request = replace(request, headers=[*request.headers, *verified.moved_headers])
         copying = request.header("x-amz-copy-source") is not None
-        found = route(request.method, request.raw_path, parse_query(request.raw_query), copying=copying)
+        found = route(
+            request.method,
+            request.raw_path,
+            parse_query(request.raw_query),
+            copying=copying,
+            host_bucket=request.bucket,
+        )
         call = self._call(request, found, verified)
         refuse_unserved(call)
         return await HANDLERS[found.op](call)

@@ -87,29 +87,6 @@ async def list_objects_v2(call: Call) -> Response:
     return xml_answer(node("ListBucketResult", *parts, *_common(wanted, page, owner=owner)))
 
 
-async def list_object_versions(call: Call) -> Response:
-    """GET /bucket?versions. Versioning is never on yet, so each object is its own `null` version."""
-    wanted = Wanted.of(call)
-    marker = call.query.get("key-marker", "").encode()
-    page = await _page(call, wanted, marker)
-    parts = [
-        node("Name", call.bucket),
-        node("Prefix", shown(wanted.prefix, encode=wanted.encode)),
-        node("KeyMarker", shown(marker, encode=wanted.encode)),
-        node("VersionIdMarker", call.query.get("version-id-marker", "")),
-        node("MaxKeys", str(wanted.limit)),
-    ]
-    if page.next_after is not None:
-        parts.append(node("NextKeyMarker", shown(page.next_after, encode=wanted.encode)))
-        parts.append(node("NextVersionIdMarker", "null"))
-    rest = _common(wanted, page, owner=True)
-    for each in rest:
-        if each.name == "Contents":
-            each.name = "Version"
-            each.children[1:1] = [node("VersionId", "null"), node("IsLatest", "true")]
-    return xml_answer(node("ListVersionsResult", *parts, *rest))
-
-
 async def _page(call: Call, wanted: Wanted, after: bytes) -> ListPage:
     if wanted.limit == 0:
         await call.engine.buckets.get(call.bucket)

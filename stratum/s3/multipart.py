@@ -22,6 +22,7 @@ from stratum.s3.headers import (
 )
 from stratum.s3.http import Response
 from stratum.s3.listing import page_limit
+from stratum.s3.object_write import version_header
 from stratum.s3.routes import parse_copy_source
 from stratum.s3.small_body import read_xml
 from stratum.s3.xml import Node, child_text, children, node
@@ -104,7 +105,7 @@ async def upload_part(call: Call) -> Response:
 async def upload_part_copy(call: Call) -> Response:
     """PUT /bucket/key?partNumber&uploadId with x-amz-copy-source. No byte moves."""
     number = _part_number(call)
-    bucket, key = parse_copy_source(call.headers["x-amz-copy-source"])
+    bucket, key, version = parse_copy_source(call.headers["x-amz-copy-source"])
     part = await call.engine.uploads.copy_part(
         call.bucket,
         call.key,
@@ -114,9 +115,11 @@ async def upload_part_copy(call: Call) -> Response:
         key,
         parse_copy_range(call.headers.get("x-amz-copy-source-range")),
         copy_source_condition(call.headers),
+        version,
     )
     return xml_answer(
-        node("CopyPartResult", node("LastModified", iso_date(part.modified)), node("ETag", quoted(part.etag)))
+        node("CopyPartResult", node("LastModified", iso_date(part.modified)), node("ETag", quoted(part.etag))),
+        [(b"x-amz-copy-source-version-id", version.encode())] if version else [],
     )
 
 
@@ -134,6 +137,7 @@ async def complete_upload(call: Call) -> Response:
         condition=write_condition(call.headers),
         checksum=_claimed(call),
         size=_object_size(call),
+        principal=call.principal,
     )
     location = f"{call.request.scheme}://{call.headers.get('host', '')}{call.request.raw_path.decode('ascii')}"
     return xml_answer(
@@ -144,7 +148,8 @@ async def complete_upload(call: Call) -> Response:
             node("Key", call.key.decode(errors="replace")),
             node("ETag", quoted(view.etag)),
             *(node(name, text) for name, text in checksum_nodes(view.inode.checksum)),
-        )
+        ),
+        version_header(view),
     )
 
 

@@ -23,7 +23,7 @@ ATTRIBUTES = frozenset(("ETag", "Checksum", "ObjectParts", "StorageClass", "Obje
 
 async def get_object(call: Call) -> Response:
     """GET /bucket/key, with one range, conditions, response-* overrides."""
-    opened = await call.engine.objects.open(call.bucket, call.key)
+    opened = await call.engine.objects.open(call.bucket, call.key, call.version)
     view = opened.view
     if not_modified(call, view):
         return Response(304, validators(view), b"")
@@ -56,7 +56,7 @@ async def _behind(first: bytes, rest: AsyncGenerator[bytes, None]) -> AsyncGener
 
 async def head_object(call: Call) -> Response:
     """HEAD /bucket/key: as GET, without the body."""
-    view = await call.engine.objects.head(call.bucket, call.key)
+    view = await call.engine.objects.head(call.bucket, call.key, call.version)
     if not_modified(call, view):
         return Response(304, validators(view), b"")
     status, _, _, headers = _span(call, view)
@@ -110,7 +110,7 @@ async def get_object_attributes(call: Call) -> Response:
     wanted = {each.strip() for each in call.headers.get("x-amz-object-attributes", "").split(",") if each.strip()}
     if not wanted or wanted - ATTRIBUTES:
         raise S3Error("InvalidArgument", "Invalid attribute name specified.")
-    view = await call.engine.objects.head(call.bucket, call.key)
+    view = await call.engine.objects.head(call.bucket, call.key, call.version)
     inode = view.inode
     shown: list[Node] = []
     if "ETag" in wanted:
@@ -123,7 +123,7 @@ async def get_object_attributes(call: Call) -> Response:
         shown.append(node("StorageClass", "STANDARD"))
     if "ObjectSize" in wanted:
         shown.append(node("ObjectSize", str(view.size)))
-    headers = [(b"last-modified", http_date(inode.mtime).encode())]
+    headers = [each for each in validators(view) if each[0] != b"etag"]
     return xml_answer(node("GetObjectAttributesResponse", *shown), headers)
 
 
@@ -132,6 +132,7 @@ def validators(view: ObjectView) -> list[Header]:
     return [
         (b"etag", quoted(view.etag).encode()),
         (b"last-modified", http_date(view.inode.mtime).encode()),
+        *([(b"x-amz-version-id", view.version.encode())] if view.version else []),
     ]
 
 

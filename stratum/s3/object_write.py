@@ -3,12 +3,12 @@
 Room: stratum/s3. May import: core, engine, s3.{answers, call, errors, headers, http, routes, service, xml}.
 """
 
-from stratum.core.errors import NoSuchKey
-from stratum.core.objects import CopySpec, ObjectView, PutSpec
+from stratum.core.errors import Conflict, Invalid, NotFound
+from stratum.core.objects import CopySpec, Deleted, ObjectView, PutSpec
 from stratum.s3.access_control import refuse_grants
 from stratum.s3.answers import checksum_headers, checksum_nodes, quoted, xml_answer
 from stratum.s3.call import Call
-from stratum.s3.errors import S3Error
+from stratum.s3.errors import S3Error, answer_for
 from stratum.s3.headers import (
     copy_source_condition,
     delete_condition,
@@ -20,7 +20,7 @@ from stratum.s3.headers import (
 from stratum.s3.http import Response
 from stratum.s3.routes import parse_copy_source
 from stratum.s3.small_body import read_xml
-from stratum.s3.xml import child_text, children, node
+from stratum.s3.xml import Node, child_text, children, node
 
 
 async def put_object(call: Call) -> Response:
@@ -43,15 +43,20 @@ async def put_object(call: Call) -> Response:
 
 def written(view: ObjectView) -> list[tuple[bytes, bytes]]:
     """The headers that say what was stored."""
-    return [(b"etag", quoted(view.etag).encode()), *checksum_headers(view.inode.checksum)]
+    return [(b"etag", quoted(view.etag).encode()), *checksum_headers(view.inode.checksum), *version_header(view)]
+
+
+def version_header(view: ObjectView) -> list[tuple[bytes, bytes]]:
+    """Which version it is, where the bucket has or had versioning."""
+    return [(b"x-amz-version-id", view.version.encode())] if view.version else []
 
 
 async def copy_object(call: Call) -> Response:
     """PUT /bucket/key with x-amz-copy-source. No byte moves."""
     refuse_grants(call)
-    bucket, key = parse_copy_source(call.headers["x-amz-copy-source"])
+    bucket, key, version = parse_copy_source(call.headers["x-amz-copy-source"])
     replace = _directive(call, "x-amz-metadata-directive")
-    if (bucket, key) == (call.bucket, call.key) and not replace:
+    if (bucket, key) == (call.bucket, call.key) and not replace and version is None:
         raise S3Error(
             "InvalidRequest",
             "This copy request is illegal because it is trying to copy an object to itself without changing the "
@@ -64,7 +69,7 @@ async def copy_object(call: Call) -> Response:
         condition=write_condition(call.headers),
         owner=call.principal,
     )
-    view = await call.engine.objects.copy(bucket, key, call.bucket, call.key, spec)
+    view = await call.engine.objects.copy(bucket, key, call.bucket, call.key, spec, version)
     shown = [node(name, text) for name, text in checksum_nodes(view.inode.checksum)]
     return xml_answer(
         node(
@@ -72,7 +77,8 @@ async def copy_object(call: Call) -> Response:
             node("LastModified", iso_date(view.inode.mtime)),
             node("ETag", quoted(view.etag)),
             *shown,
-        )
+        ),
+        [*version_header(view), *([(b"x-amz-copy-source-version-id", version.encode())] if version else [])],
     )
 
 
@@ -85,8 +91,23 @@ def _directive(call: Call, name: str) -> bool:
 
 async def delete_object(call: Call) -> Response:
     """DELETE /bucket/key: 204 also if there was none."""
-    await call.engine.objects.delete(call.bucket, call.key, delete_condition(call.headers))
-    return Response(204, [], b"")
+    deleted = await call.engine.objects.delete(
+        call.bucket,
+        call.key,
+        delete_condition(call.headers),
+        version=call.version,
+        bypass_governance=bypass_governance(call),
+        principal=call.principal,
+    )
+    headers = [(b"x-amz-delete-marker", b"true")] if deleted.marker else []
+    if deleted.version:
+        headers.append((b"x-amz-version-id", deleted.version.encode()))
+    return Response(204, headers, b"")
+
+
+def bypass_governance(call: Call) -> bool:
+    """Was it asked to delete although GOVERNANCE retention holds? Whether that is allowed was decided before."""
+    return call.headers.get("x-amz-bypass-governance-retention", "").lower() == "true"
 
 
 async def delete_objects(call: Call) -> Response:
@@ -106,14 +127,28 @@ async def delete_objects(call: Call) -> Response:
     return xml_answer(node("DeleteResult", *kept))
 
 
-async def _delete_one(call: Call, key: str | None, version: str | None) -> tuple[str, object]:
+async def _delete_one(call: Call, key: str | None, version: str | None) -> tuple[str, Node]:
     if not key:
         raise S3Error("MalformedXML")
     try:
-        if version not in (None, "", "null"):
-            raise S3Error("NoSuchVersion")
-        await call.engine.objects.delete(call.bucket, key.encode())
-    except (S3Error, NoSuchKey) as error:
-        code = error.code if isinstance(error, S3Error) else "NoSuchKey"
-        return "Error", node("Error", node("Key", key), node("Code", code), node("Message", str(error)))
-    return "Deleted", node("Deleted", node("Key", key))
+        deleted = await call.engine.objects.delete(
+            call.bucket,
+            key.encode(),
+            version=version or None,
+            bypass_governance=bypass_governance(call),
+            principal=call.principal,
+        )
+    except (Invalid, NotFound, Conflict, S3Error) as error:
+        answer = answer_for(error)
+        named = [node("VersionId", version)] if version else []
+        return "Error", node(
+            "Error", node("Key", key), *named, node("Code", answer.code), node("Message", answer.message)
+        )
+    return "Deleted", node("Deleted", node("Key", key), *_deleted_nodes(deleted, version))
+
+
+def _deleted_nodes(deleted: Deleted, version: str | None) -> list[Node]:
+    shown = [node("VersionId", version)] if version else []
+    if deleted.marker:
+        shown += [node("DeleteMarker", "true"), node("DeleteMarkerVersionId", deleted.version)]
+    return shown

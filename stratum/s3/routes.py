@@ -36,6 +36,8 @@ class Op(Enum):
     LIST_OBJECTS_V2 = auto()
     LIST_OBJECT_VERSIONS = auto()
     LIST_UPLOADS = auto()
+    GET_BUCKET_VERSIONING = auto()
+    PUT_BUCKET_VERSIONING = auto()
     DELETE_OBJECTS = auto()
     GET_BUCKET_ACL = auto()
     PUT_BUCKET_ACL = auto()
@@ -55,6 +57,10 @@ class Op(Enum):
     COMPLETE_UPLOAD = auto()
     ABORT_UPLOAD = auto()
     LIST_PARTS = auto()
+
+    GET_BUCKET_CORS = auto()
+    PUT_BUCKET_CORS = auto()
+    DELETE_BUCKET_CORS = auto()
 
     GET_UNSET = auto()  # a configuration nobody stored: `Route.unset` is the answer, once the bucket or key exists
     DELETE_UNSET = auto()  # taking away what is not there: 204, once the bucket or key exists
@@ -89,6 +95,8 @@ TABLE: Mapping[tuple[Level, str, str], tuple[Op, str]] = {
     (BUCKET, "GET", ""): (Op.LIST_OBJECTS, f"{_LISTING} marker"),
     (BUCKET, "GET", "list-type"): (Op.LIST_OBJECTS_V2, f"{_LISTING} continuation-token start-after fetch-owner"),
     (BUCKET, "GET", "versions"): (Op.LIST_OBJECT_VERSIONS, f"{_LISTING} key-marker version-id-marker"),
+    (BUCKET, "GET", "versioning"): (Op.GET_BUCKET_VERSIONING, ""),
+    (BUCKET, "PUT", "versioning"): (Op.PUT_BUCKET_VERSIONING, ""),
     (BUCKET, "GET", "uploads"): (
         Op.LIST_UPLOADS,
         "prefix delimiter max-uploads encoding-type key-marker upload-id-marker",
@@ -96,6 +104,9 @@ TABLE: Mapping[tuple[Level, str, str], tuple[Op, str]] = {
     (BUCKET, "POST", "delete"): (Op.DELETE_OBJECTS, ""),
     (BUCKET, "GET", "acl"): (Op.GET_BUCKET_ACL, ""),
     (BUCKET, "PUT", "acl"): (Op.PUT_BUCKET_ACL, ""),
+    (BUCKET, "GET", "cors"): (Op.GET_BUCKET_CORS, ""),
+    (BUCKET, "PUT", "cors"): (Op.PUT_BUCKET_CORS, ""),
+    (BUCKET, "DELETE", "cors"): (Op.DELETE_BUCKET_CORS, ""),
     (OBJECT, "GET", ""): (Op.GET_OBJECT, f"versionId partNumber {_RESPONSE}"),
     (OBJECT, "HEAD", ""): (Op.HEAD_OBJECT, f"versionId partNumber {_RESPONSE}"),
     (OBJECT, "PUT", ""): (Op.PUT_OBJECT, ""),
@@ -133,37 +144,43 @@ def parse_query(raw: bytes) -> Query:
     return query
 
 
-def split_path(raw_path: bytes) -> tuple[str, bytes]:
-    """Return (bucket, key) of `/bucket/key`, decoded once; the key keeps every byte. Raises InvalidURI."""
+def split_path(raw_path: bytes, host_bucket: str | None = None) -> tuple[str, bytes]:
+    """Return (bucket, key) of `/bucket/key`, decoded once; the key keeps every byte. Raises InvalidURI.
+
+    `host_bucket`: the host named the bucket, the whole path is the key.
+    """
     if not raw_path.startswith(b"/"):
         raise S3Error("InvalidURI")
-    raw_bucket, _, raw_key = raw_path[1:].partition(b"/")
+    raw_bucket, _, raw_key = raw_path[1:].partition(b"/") if host_bucket is None else (b"", b"", raw_path[1:])
     key = _bytes(raw_key)
     try:
         key.decode()
     except UnicodeDecodeError as error:
         raise S3Error("InvalidURI", "The key is not valid UTF-8.") from error
-    return _text(raw_bucket), key
+    return (_text(raw_bucket) if host_bucket is None else host_bucket), key
 
 
-def parse_copy_source(value: str) -> tuple[str, bytes]:
-    """Return (bucket, key) of x-amz-copy-source. Raises InvalidArgument, NoSuchVersion."""
+def parse_copy_source(value: str) -> tuple[str, bytes, str | None]:
+    """Return (bucket, key, version id or None) of x-amz-copy-source. Raises InvalidArgument."""
     path, _, raw_query = value.encode("latin-1", "replace").partition(b"?")
     bucket, key = split_path(path if path.startswith(b"/") else b"/" + path)
     if not bucket or not key:
         raise S3Error(
             "InvalidArgument", "The copy source must name a bucket and a key.", ArgumentName="x-amz-copy-source"
         )
-    _check_parameters(parse_query(raw_query), {"versionId"})
-    return bucket, key
+    query = parse_query(raw_query)
+    _check_parameters(query, {"versionId"})
+    return bucket, key, query.get("versionId") or None
 
 
-def route(method: str, raw_path: bytes, query: Query, *, copying: bool = False) -> Route:
-    """Return what the request means; `copying` if it has an x-amz-copy-source.
+def route(
+    method: str, raw_path: bytes, query: Query, *, copying: bool = False, host_bucket: str | None = None
+) -> Route:
+    """Return what the request means; `copying` if it has an x-amz-copy-source, `host_bucket` if the host names it.
 
     Raises InvalidURI, NotImplemented, MethodNotAllowed, NoSuchVersion, InvalidArgument.
     """
-    bucket, key = split_path(raw_path)
+    bucket, key = split_path(raw_path, host_bucket)
     level = OBJECT if key else BUCKET if bucket else SERVICE
     if key and not bucket:
         raise S3Error("InvalidBucketName", BucketName="")
@@ -201,8 +218,6 @@ def _check_parameters(query: Query, known: set[str]) -> None:
     for name in query:
         if name not in known and not _everywhere(name):
             raise _not_implemented(name)
-    if query.get("versionId", "null") not in ("null", ""):
-        raise S3Error("NoSuchVersion", VersionId=query["versionId"])
 
 
 def _everywhere(name: str) -> bool:

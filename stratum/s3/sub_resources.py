@@ -90,7 +90,6 @@ _B, _O = Level.BUCKET, Level.OBJECT
 UNSET: Mapping[tuple[Level, str], Unset] = {
     (_B, "accelerate"): _empty("AccelerateConfiguration"),
     (_B, "analytics"): _empty("ListBucketAnalyticsConfigurationResult", _NOT_TRUNCATED),
-    (_B, "cors"): Unset("NoSuchCORSConfiguration"),
     (_B, "encryption"): Unset("ServerSideEncryptionConfigurationNotFoundError"),
     (_B, "intelligent-tiering"): _empty("ListBucketIntelligentTieringConfigurationsOutput", _NOT_TRUNCATED),
     (_B, "inventory"): _empty("ListInventoryConfigurationsResult", _NOT_TRUNCATED),
@@ -106,7 +105,6 @@ UNSET: Mapping[tuple[Level, str], Unset] = {
     (_B, "replication"): Unset("ReplicationConfigurationNotFoundError"),
     (_B, "requestPayment"): _empty("RequestPaymentConfiguration", node("Payer", "BucketOwner")),
     (_B, "tagging"): Unset("NoSuchTagSet"),
-    (_B, "versioning"): _empty("VersioningConfiguration"),
     (_B, "website"): Unset("NoSuchWebsiteConfiguration"),
     (_O, "legal-hold"): Unset("NoSuchObjectLockConfiguration"),
     (_O, "retention"): Unset("NoSuchObjectLockConfiguration"),
@@ -117,7 +115,6 @@ UNSET: Mapping[tuple[Level, str], Unset] = {
 DELETABLE = frozenset(
     (
         "analytics",
-        "cors",
         "encryption",
         "intelligent-tiering",
         "inventory",

@@ -152,7 +152,9 @@ async def test_a_body_that_ends_early_leaves_the_old_object(endpoint):
 async def test_an_unknown_subresource_is_never_a_listing_nor_a_put(endpoint):
     url = endpoint.client.generate_presigned_url("list_objects_v2", Params={"Bucket": "bucket"})
     assert "X-Amz-Signature" in url
-    assert await refused(endpoint, "put_bucket_versioning", Bucket="bucket", VersioningConfiguration={}) == (
+    assert await refused(
+        endpoint, "put_bucket_accelerate_configuration", Bucket="bucket", AccelerateConfiguration={}
+    ) == (
         501,
         "NotImplemented",
     )

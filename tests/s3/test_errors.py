@@ -22,7 +22,8 @@ def an(kind: type[core.StratumError], text: str = "") -> core.StratumError:
 EVERY = sorted(
     {kind for kind in tree(core.StratumError) if not issubclass(kind, S3Error)}, key=lambda kind: kind.__name__
 )
-MISSING = {core.NoSuchBucket, core.NoSuchKey, core.NoSuchUpload}  # what an S3 request can name and not find
+# What an S3 request can name and not find.
+MISSING = {core.NoSuchBucket, core.NoSuchKey, core.NoSuchVersion, core.NoSuchUpload}
 
 
 @pytest.mark.parametrize("kind", EVERY)
