@@ -73,6 +73,8 @@ class Settings:
     s3_host: str = "127.0.0.1"
     s3_port: int | None = 9000  # None: no endpoint
     region: str = "us-east-1"
+    domains: tuple[str, ...] = ("localhost",)  # `bucket.<domain>` names a bucket; RFC 6761 keeps localhost local
+    proxies: tuple[str, ...] = ()  # addresses and networks whose X-Forwarded-* headers are believed
     log_level: str = "info"
     log_format: str = "auto"  # text, json, auto (text on a terminal)
     close: str = "queued"  # or durable: close() of a mounted file waits for its publication

@@ -1,6 +1,6 @@
 """The web application: S3 answered straight from the connection, everything below `/-/` by Quart's routes.
 
-Room: stratum/s3. May import: s3.{errors, http, receiving}.
+Room: stratum/s3. May import: s3.{errors, hosts, http, receiving}.
 
 Quart's router changes keys, its request object buffers whole bodies and its limits cut long answers; so S3 requests are
 answered in `asgi_http_class`, Quart's own extension point, before any of that sees them. No bucket can be named `-`.
@@ -25,6 +25,7 @@ from quart_trio.asgi import TrioASGIHTTPConnection
 
 from stratum.core.errors import StratumError
 from stratum.s3.errors import S3Error, error_response
+from stratum.s3.hosts import Hosts
 from stratum.s3.http import Headers, NoBody, Request, Response, header
 from stratum.s3.receiving import Receive, RequestBody, WireLimits
 
@@ -45,28 +46,40 @@ class Door(Protocol):
         ...
 
 
-def make_app(door: Door, limits: WireLimits | None = None) -> QuartTrio:
-    """Return the app: S3 by `door`; routes below `/-/` may be added as to any Quart app."""
+def make_app(door: Door, limits: WireLimits | None = None, hosts: Hosts | None = None) -> QuartTrio:
+    """Return the app: S3 by `door`; routes below `/-/` may be added as to any Quart app.
+
+    `hosts`: a host that names a bucket has no console: there `/-/` is a key, and what a browser runs from a bucket is
+    never of the console's origin.
+    """
     app = QuartTrio("stratum", static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = None
     app.config["BODY_TIMEOUT"] = None
     app.config["RESPONSE_TIMEOUT"] = None
-    app.asgi_http_class = partial(_Connection, exchanges=Exchanges(door, limits or WireLimits()))  # type: ignore[assignment]
+    app.asgi_http_class = partial(
+        _Connection, exchanges=Exchanges(door, limits or WireLimits()), hosts=hosts or Hosts()
+    )  # type: ignore[assignment]
     return app
 
 
 class _Connection(TrioASGIHTTPConnection):
     """Tells S3 from the rest."""
 
-    def __init__(self, app: QuartTrio, scope: Any, *, exchanges: "Exchanges") -> None:
+    def __init__(self, app: QuartTrio, scope: Any, *, exchanges: "Exchanges", hosts: Hosts) -> None:
         super().__init__(app, scope)
         self._exchanges = exchanges
+        self._hosts = hosts
 
     async def __call__(self, receive: Any, send: Any) -> None:
-        if self.scope["raw_path"].startswith(CONSOLE):
+        if self.scope["raw_path"].startswith(CONSOLE) and not self._of_bucket():
             await super().__call__(receive, send)
         else:
             await self._exchanges.run(self.scope, receive, send)
+
+    def _of_bucket(self) -> bool:
+        peer = (self.scope.get("client") or ("",))[0]
+        request = Request(method="GET", raw_path=b"/", headers=list(self.scope["headers"]), peer=peer)
+        return self._hosts.arrived(request).bucket is not None
 
 
 class Exchanges:

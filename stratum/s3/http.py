@@ -34,6 +34,7 @@ class Request:
     peer: str = ""
     scheme: str = "http"
     request_id: str = ""
+    bucket: str | None = None  # named by the host (hosts.py); None: the path begins with the bucket
 
     def header(self, name: str) -> str | None:
         """Return a header's value, or None. Repeated fields come joined by commas (RFC 9110, 5.3)."""

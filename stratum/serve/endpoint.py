@@ -24,6 +24,7 @@ from stratum.engine.engine import Engine
 from stratum.s3.app import make_app
 from stratum.s3.door import S3Door
 from stratum.s3.errors import S3Error
+from stratum.s3.hosts import Hosts
 from stratum.s3.http import Request
 from stratum.s3.receiving import WireLimits
 from stratum.s3.serve import open_listener, serve_app
@@ -65,7 +66,7 @@ async def serve_endpoint(
     address = join_address(ANYWHERE.get(settings.s3_host, settings.s3_host), listener.getsockname()[1])
     counts = RequestCounts()
     door = WatchedDoor(S3Door(engine, now_s=lambda: int(time.time())), counts)
-    app = make_app(door, WireLimits(requests=settings.limits.requests))
+    app = make_app(door, WireLimits(requests=settings.limits.requests), Hosts.of(settings))
     add_console(
         app,
         engine,

@@ -5,6 +5,8 @@ Room: stratum/serve. May import: core.config.
     [store]      data = "/srv/stratum"
     [tier.hot]   disks = ["/srv/d0", ...]      code = "4+2"
     [s3]         address = "127.0.0.1:9000"    region = "us-east-1"     (address "none": no endpoint)
+                 domains = ["s3.example.org", "localhost"]              (`bucket.<domain>` names a bucket)
+                 proxies = ["10.0.0.7", "fd00::/8"]                     (whose X-Forwarded-* is believed)
     [log]        level = "info"                format = "auto"
     [mount]      close = "queued"
     [limits]     volume_bytes = "64MiB"        reap_delay = "10min"     (every field of core.config.Limits)
@@ -29,8 +31,10 @@ from stratum.serve.settings_values import (
     parse_close,
     parse_code,
     parse_count,
+    parse_domains,
     parse_level,
     parse_log_format,
+    parse_networks,
     parse_path,
     parse_paths,
     parse_seconds,
@@ -65,6 +69,8 @@ PARSERS: dict[str, Callable[[Any], Any]] = {
     "tier.hot.code": parse_code,
     "s3.address": parse_address,
     "s3.region": parse_text,
+    "s3.domains": parse_domains,
+    "s3.proxies": parse_networks,
     "log.level": parse_level,
     "log.format": parse_log_format,
     "mount.close": parse_close,
@@ -72,6 +78,8 @@ PARSERS: dict[str, Callable[[Any], Any]] = {
 }
 FIELDS = {
     "s3.region": "region",
+    "s3.domains": "domains",
+    "s3.proxies": "proxies",
     "log.level": "log_level",
     "log.format": "log_format",
     "mount.close": "close",

@@ -3,6 +3,7 @@
 Room: stratum/serve. May import: nothing of ours. Each function raises Malformed.
 """
 
+import ipaddress
 import math
 import os
 import re
@@ -14,6 +15,9 @@ SECONDS = {"": 1.0, "ms": 0.001, "s": 1.0, "min": 60.0, "h": 3600.0, "d": 86400.
 
 _QUANTITY = re.compile(r"(\d+(?:_\d+)*(?:\.\d+)?) *([a-zA-Z]*)", re.ASCII)
 _ADDRESS = re.compile(r"(\[[0-9a-fA-F:.]+\]|[^:\[\]\s]*):(\d{1,5})", re.ASCII)
+
+_DOMAIN = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*", re.ASCII)
+_ADDRESS_LIKE = re.compile(r"[0-9.]+", re.ASCII)
 
 
 class Malformed(ValueError):
@@ -49,6 +53,33 @@ def parse_text(value: object) -> str:
     if not isinstance(value, str) or not value.isprintable() or not value or " " in value:
         raise Malformed(f"{value!r} is not a word")
     return value
+
+
+def parse_domains(value: object) -> tuple[str, ...]:
+    """Host names without ports, lower case: a list, or words between commas. None at all is a choice too."""
+    found = tuple(word.lower().rstrip(".") for word in _words(value))
+    for word in found:
+        if not _DOMAIN.fullmatch(word) or _ADDRESS_LIKE.fullmatch(word):
+            raise Malformed(f"{word!r} is not a host name")
+    return found
+
+
+def parse_networks(value: object) -> tuple[str, ...]:
+    """IP addresses and networks (10.0.0.0/8): a list, or words between commas."""
+    found = _words(value)
+    for word in found:
+        try:
+            ipaddress.ip_network(word, strict=False)
+        except ValueError as error:
+            raise Malformed(f"{word!r} is not an IP address or network") from error
+    return found
+
+
+def _words(value: object) -> tuple[str, ...]:
+    words = value.split(",") if isinstance(value, str) else value
+    if not isinstance(words, list | tuple) or not all(isinstance(word, str) for word in words):
+        raise Malformed(f"{value!r} is not a list of words")
+    return tuple(word.strip() for word in words if word.strip())
 
 
 def parse_path(value: object) -> Path:

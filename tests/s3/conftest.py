@@ -11,6 +11,7 @@ from botocore.config import Config
 
 from stratum.s3.app import make_app
 from stratum.s3.door import S3Door
+from stratum.s3.hosts import Hosts
 from stratum.s3.serve import open_listener, serve_app
 from tests.engine.conftest import ROOT, engine_at
 
@@ -26,16 +27,20 @@ class Endpoint:
         self.url = f"http://127.0.0.1:{port}"
         self.client = self.client_for(ROOT.access_key, ROOT.secret_key)
 
-    def client_for(self, access: str, secret: str, **config):
+    def client_for(self, access: str, secret: str, style: str = "path", host: str = "127.0.0.1", **config):
         config.setdefault("retries", {"total_max_attempts": 1})
         return boto3.session.Session().client(
             "s3",
-            endpoint_url=self.url,
+            endpoint_url=f"http://{host}:{self.port}",
             aws_access_key_id=access,
             aws_secret_access_key=secret,
             region_name="us-east-1",
-            config=Config(signature_version="s3v4", s3={"addressing_style": "path"}, **config),
+            config=Config(signature_version="s3v4", s3={"addressing_style": style}, **config),
         )
+
+    def virtual_client(self, **config):
+        """A client that puts the bucket into the host name: bucket.localhost."""
+        return self.client_for(ROOT.access_key, ROOT.secret_key, style="virtual", host="localhost", **config)
 
     async def call(self, method: str, **arguments):
         return await self.run(partial(getattr(self.client, method), **arguments))
@@ -65,7 +70,9 @@ async def endpoint(tmp_path):
         listener = open_listener("127.0.0.1", 0)
         stop = trio.Event()
         async with trio.open_nursery() as nursery:
-            address = await nursery.start(partial(serve_app, make_app(door), listener, stop=stop.wait, grace=1.0))
+            address = await nursery.start(
+                partial(serve_app, make_app(door, None, Hosts.of(engine.settings)), listener, stop=stop.wait, grace=1.0)
+            )
             made = Endpoint(engine, address.port)
             await made.call("create_bucket", Bucket="bucket")
             yield made
