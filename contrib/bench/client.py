@@ -23,8 +23,8 @@ class Client:
             self._key_date, self._key = date, key
         return self._key
 
-    def request(self, method: str, path: str, query: str = "", body: bytes = b"", read: bool = True):
-        """Send one request; return (status, body or response)."""
+    def request(self, method: str, path: str, query: str = "", body: bytes = b"", read: bool = True, more=None):
+        """Send one request, with headers `more` (not signed); return (status, body or response)."""
         now = datetime.datetime.now(datetime.UTC)
         stamp, date = now.strftime("%Y%m%dT%H%M%SZ"), now.strftime("%Y%m%d")
         host = f"{self.host}:{self.port}"
@@ -43,6 +43,7 @@ class Client:
             "Authorization": f"AWS4-HMAC-SHA256 Credential={self.access}/{scope}, "
             f"SignedHeaders=host;x-amz-content-sha256;x-amz-date, Signature={signature}",
         }
+        headers |= more or {}
         if method in ("PUT", "POST"):
             headers["Content-Length"] = str(len(body))
         self.connection.request(method, path + ("?" + query if query else ""), body=body or None, headers=headers)

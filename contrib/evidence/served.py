@@ -5,6 +5,7 @@ import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -16,6 +17,13 @@ ROOT = Path(__file__).resolve().parents[2]
 COMMAND = "from stratum.serve.cli import main; main()"
 READY_WITHIN_S = 60
 STOP_WITHIN_S = 30
+
+
+def free_port() -> int:
+    """A port that nobody listens on right now, for a server that must come back under the same."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
 
 
 def commit_of(tree: Path) -> str:
@@ -128,6 +136,11 @@ class Served:
         except subprocess.TimeoutExpired:
             self.process.kill()
             return self.process.wait()
+
+    def kill(self) -> None:
+        """SIGKILL, as a crash of the process."""
+        self.process.kill()
+        self.process.wait()
 
     def close(self) -> None:
         """End it and delete all it had."""
