@@ -330,12 +330,12 @@ def _checked(seen: Seen, judged: float) -> str:
     each = ", ".join(f"{count:,} {kind}" for kind, count in sorted(kinds.items()))
     return (
         f"Checked by `contrib/campaigns/registers.py` in {judged:.1f} s: {len(seen.operations):,} operations on single "
-        f"keys ({each}; a listing counts as one read of every key, at some moment between its first request and its last "
-        "answer). The zones algorithm looks at puts and reads; an exact search at all operations: it finds an order for "
-        "each key that respects time, or says that there is none. Operations without an answer may have happened at any "
-        "later time, or never. The checker is tested itself (`tests/contrib/test_registers.py`): planted stale reads, "
-        "lost updates, double winners and values from nowhere are found, and on random histories it agrees with brute "
-        "force."
+        f"keys ({each}; a listing counts as one read of every key, at some moment between its first request and "
+        "its last answer). The zones algorithm looks at puts and reads; an exact search at all operations: it "
+        "finds an order for each key that respects time, or says that there is none. Operations without an answer "
+        "may have happened at any later time, or never. The checker is tested itself "
+        "(`tests/contrib/test_registers.py`): planted stale reads, lost updates, double winners and values from "
+        "nowhere are found, and on random histories it agrees with brute force."
     )
 
 
