@@ -154,8 +154,9 @@ def _row_version(txn: Txn, name: str, root: int, row: Row, *, current: bool = Fa
 def _rows(txn: Txn, root: int, prefix: bytes, start: _Start) -> Iterator[Row]:
     table = VERSION + root.to_bytes(8, "big")
     end = successor(table + fold(prefix)[:-2])
-    begin = version_key(root, start.key, start.below - 1) if start.below < NEWEST else table + fold(start.key)
     if start.below == 0:
         begin = table + fold(start.key + b"\0")
+    else:
+        begin = version_key(root, start.key, min(start.below - 1, NEWEST - 1))
     for row_key, raw in txn.scan(begin, end):
         yield unfold(row_key[len(table) :]), row_sequence(row_key), decode(row_key, raw, Version)

@@ -15,7 +15,7 @@ from stratum.s3.answers import contents_node, prefix_nodes, shown, xml_answer
 from stratum.s3.call import Call
 from stratum.s3.errors import S3Error
 from stratum.s3.http import Response
-from stratum.s3.xml import Node, node
+from stratum.s3.xml import Node, node, printable
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,13 +56,19 @@ async def list_objects_v1(call: Call) -> Response:
     page = await _page(call, wanted, marker)
     parts = [
         node("Name", call.bucket),
-        node("Prefix", shown(wanted.prefix, encode=wanted.encode)),
+        node("Prefix", _prefix_v1(wanted)),
         node("Marker", shown(marker, encode=wanted.encode)),
         node("MaxKeys", str(wanted.limit)),
     ]
     if page.next_after is not None and wanted.delimiter:
         parts.append(node("NextMarker", shown(page.next_after, encode=wanted.encode)))
     return xml_answer(node("ListBucketResult", *parts, *_common(wanted, page, owner=True)))
+
+
+def _prefix_v1(wanted: Wanted) -> str:
+    """botocore decodes everything of this listing but the prefix: it stays as it came, unless XML cannot hold it."""
+    text = wanted.prefix.decode(errors="replace")
+    return shown(wanted.prefix, encode=wanted.encode and printable(text) != text)
 
 
 async def list_objects_v2(call: Call) -> Response:

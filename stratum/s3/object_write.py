@@ -47,8 +47,8 @@ def written(view: ObjectView) -> list[tuple[bytes, bytes]]:
 
 
 def version_header(view: ObjectView) -> list[tuple[bytes, bytes]]:
-    """Which version it is, where the bucket has or had versioning."""
-    return [(b"x-amz-version-id", view.version.encode())] if view.version else []
+    """Which version was written; as at AWS, a null version is not named where it is written."""
+    return [(b"x-amz-version-id", view.inode.version.encode())] if view.inode.version else []
 
 
 async def copy_object(call: Call) -> Response:

@@ -164,9 +164,9 @@ def test_no_inode_is_left_when_every_version_is_gone(operations):
     assert bench.listed()[0] == []
 
 
-@given(OPERATIONS, st.integers(1, 3))
-def test_a_page_goes_on_where_it_ended_though_everything_before_was_deleted(operations, limit):
-    bench = run(operations, "Enabled")
+@given(OPERATIONS, st.integers(1, 3), st.sampled_from(["", "Enabled"]))
+def test_a_page_goes_on_where_it_ended_though_everything_before_was_deleted(operations, limit, begin):
+    bench = run(operations, begin)
     wanted, found, markers = bench.expected(), [], (b"", "")
     while markers[0] is not None:
         query = VersionQuery(key_marker=markers[0], version_marker=markers[1], limit=limit)
