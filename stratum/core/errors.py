@@ -154,6 +154,14 @@ class MetadataTooLarge(Invalid):
     """User metadata or an extended attribute over its limit."""
 
 
+class InvalidTag(Invalid):
+    """A tag, or a set of tags, that S3 does not allow."""
+
+
+class MalformedPolicy(Invalid):
+    """A policy is not JSON, or does not say what a policy must say. The text tells the client what is wrong."""
+
+
 class WrongSize(Invalid):
     """The parts of an upload do not add up to the size that Complete was told."""
 

@@ -35,16 +35,20 @@ CODES: Mapping[str, tuple[int, str]] = {
     "InvalidPartOrder": (400, "The list of parts was not in ascending order."),
     "InvalidRequest": (400, "Invalid Request"),
     "InvalidStorageClass": (400, "The storage class that you specified is not valid."),
+    "InvalidRetentionPeriod": (400, "The retention period specified is not valid."),
+    "InvalidTag": (400, "The tag provided was not a valid tag."),
     "InvalidToken": (400, "The provided token is malformed or otherwise not valid."),
     "InvalidURI": (400, "The specified URI couldn't be parsed."),
     "KeyTooLongError": (400, "Your key is too long."),
     "MalformedTrailerError": (400, "The request contained trailing data that was not well-formed."),
+    "MalformedPolicy": (400, "The policy that you provided is not valid."),
     "MalformedXML": (400, "The XML that you provided was not well formed or did not validate."),
     "MaxMessageLengthExceeded": (400, "Your request was too large."),
     "MetadataTooLarge": (400, "Your metadata headers exceed the maximum allowed metadata size."),
     "MissingSecurityHeader": (400, "Your request was missing a required header."),
     "RequestHeaderSectionTooLarge": (400, "The request header exceeded the maximum allowed size."),
     "RequestTimeout": (400, "Your socket connection to the server was not read from within the timeout period."),
+    "TooManyConfigurations": (400, "You attempted to create a new configuration but exceeded the limit."),
     "XAmzContentSHA256Mismatch": (400, "The provided 'x-amz-content-sha256' header does not match what was computed."),
     "AccessDenied": (403, "Access Denied"),
     "AccessForbidden": (403, "CORSResponse: CORS is not enabled for this bucket."),
@@ -129,6 +133,8 @@ ANSWERS: Mapping[type[core.StratumError], str] = {
     core.InvalidArgument: "InvalidArgument",
     core.InvalidBucketName: "InvalidBucketName",
     MalformedXml: "MalformedXML",
+    core.MalformedPolicy: "MalformedPolicy",
+    core.InvalidTag: "InvalidTag",
     core.KeyTooLong: "KeyTooLongError",
     core.NameTooLong: "KeyTooLongError",
     core.RangeNotSatisfiable: "InvalidRange",
@@ -148,7 +154,10 @@ ANSWERS: Mapping[type[core.StratumError], str] = {
 
 # Where the engine's own words help the client; elsewhere they might tell of disks and paths.
 _TELLING = (core.InvalidArgument, core.InvalidPart, core.BadDigest, core.IncompleteBody, core.PartTooSmall)
-_TELLING += (core.WrongSize,)
+_TELLING += (
+    core.MalformedPolicy,
+    core.WrongSize,
+)
 
 
 def answer_for(error: core.StratumError) -> S3Error:
