@@ -131,8 +131,8 @@ class Inode(msgspec.Struct, frozen=True, array_like=True):
     parts: tuple[int, ...] = ()  # sizes of the multipart parts, in order
     rdev: int = 0
     target: bytes = b""  # of a symlink
-    parent: int = 0  # of a directory: its parent directory; 0 for others
-    name: bytes = b""  # of a directory: its stored name (with the trailing slash) in the parent
+    parent: int = 0  # its parent directory; for all but directories only the last one it was named in: look again
+    name: bytes = b""  # its stored name there (of a directory with the trailing slash)
     explicit: bool = False  # a directory made by mkdir: stays when its last key goes
     generation: int = 0  # counts publications; compare-and-swap for rewrites
     version: str = ""  # version id; empty: the null version

@@ -198,6 +198,29 @@ def _promote(txn: Txn, place: Place) -> list[Change]:
     return changes
 
 
+def unlinked(txn: Txn, place: Place, old: Entry, owner: str) -> Removed | None:
+    """The mount took the name of an object away: as `mark_deleted`, for a key that S3 saw. None: it saw nothing."""
+    seen = old.kind is Kind.OBJECT and bool(get_inode(txn, old.inode).etag)
+    retire(txn, place, old)
+    if place.bucket.versioning and (seen or newest_row(txn, place.root, place.key) is not None):
+        return Removed(*add_marker(txn, place, owner), True, True)
+    return Removed("", 0, False, True) if seen else None
+
+
+def arrived(txn: Txn, place: Place, inode: Inode) -> Inode:
+    """The record of an object that came to this key, or was written here, as the newest version. It is not stored."""
+    if place.bucket.versioning == SUSPENDED:
+        _drop_null_row(txn, place)
+    version, sequence = next_version(txn, place.bucket, place.key)
+    return msgspec.structs.replace(inode, version=version, sequence=sequence)
+
+
+def keep_copy(txn: Txn, place: Place, inode: Inode) -> None:
+    """Keep what the current object is now as a version: it is about to be written to in place."""
+    if must_be_kept(place.bucket, inode.kind, inode):
+        keep_version(txn, place, _clone(txn, inode))
+
+
 def retire(txn: Txn, place: Place, old: Entry) -> None:
     """What an entry led to, is no longer the current object: kept as a version, or one name less."""
     if old.kind is Kind.DIRECTORY:

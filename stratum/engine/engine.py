@@ -143,8 +143,9 @@ async def _put_together(
         return DirectoryMaker(uid=owner[0], gid=owner[1], mode=DIRECTORY_MODE, now=now_ns())
 
     buckets = Buckets(meta, changes, maker)
-    files = Files(meta, contents, buckets, store.disks, settings, now_ns)
-    around = Surroundings(meta, contents, changes, now_ns, maker, files)
+    consequences = Consequences()
+    files = Files(meta, contents, buckets, store.disks, settings, now_ns, consequences)
+    around = Surroundings(meta, contents, changes, now_ns, maker, files, consequences)
     repairer = Repairer(around, volumes, store.disks, limits)
     reaper = Reaper(around, volumes, store.disks, limits, lambda: ids.first)
     scrubber = Scrubber(around, volumes, repairer, limits)
@@ -164,7 +165,7 @@ async def _put_together(
         changes=changes,
         buckets=buckets,
         configurations=Configurations(meta),
-        consequences=around.consequences,
+        consequences=consequences,
         objects=objects,
         uploads=Uploads(around, objects, limits),
         files=files,

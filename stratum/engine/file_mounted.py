@@ -1,6 +1,6 @@
 """What all mounted files share: the store below them, the clock, and the memory that unpublished bytes take.
 
-Room: stratum/engine. May import: core, store, engine.contents.
+Room: stratum/engine. May import: core, store, engine.{consequences, contents}.
 """
 
 from collections.abc import Callable, Sequence
@@ -10,9 +10,11 @@ from typing import TypeVar
 import trio
 
 from stratum.core.config import Limits
+from stratum.core.directories import IsOpen, never_open
 from stratum.core.errors import StratumError
 from stratum.core.manifest import Span
 from stratum.core.txn import Txn
+from stratum.engine.consequences import Consequences
 from stratum.engine.contents import Contents
 from stratum.store.meta import Meta
 
@@ -65,6 +67,8 @@ class Mounted:
     limits: Limits
     now_ns: Callable[[], int]
     memory: Memory
+    consequences: Consequences = field(default_factory=Consequences)
+    is_open: IsOpen = never_open  # is the inode in use through the mount?
     ticket: int = 0
     unwanted: list[Span] = field(default_factory=list)  # stored for nothing, see `discard`
 

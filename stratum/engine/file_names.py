@@ -46,6 +46,7 @@ from stratum.engine.buckets import Buckets
 from stratum.engine.file_digest import md5_of
 from stratum.engine.file_mounted import Mounted
 from stratum.engine.file_table import FileTable, load_inode
+from stratum.engine.file_versions import has_arrived, has_left, was_replaced, was_unlinked
 
 T = TypeVar("T")
 
@@ -185,6 +186,8 @@ class FileNames:
                 etag=etag,
                 target=target,
                 rdev=rdev,
+                parent=parent,
+                name=stored,
             )
             add(txn, parent, stored, number, kind, now, beside=beside)
             save(txn, inode_key(number), inode)
@@ -256,7 +259,7 @@ class FileNames:
         def change(txn: Txn) -> None:
             stored, _ = _existing(txn, parent, name)
             entry, _ = drop(txn, parent, stored, now)
-            self._drop_link(txn, entry, now)
+            was_unlinked(txn, self._mounted, parent, stored, entry)
 
         await self._apply(change)
 
@@ -305,11 +308,13 @@ class FileNames:
                 is_open=self._table.is_pinned,
             )
             if done.replaced is not None and done.replaced.kind is not Kind.DIRECTORY:
-                self._drop_link(txn, done.replaced, now)
+                was_replaced(txn, self._mounted, new_parent, new_stored, done.replaced)
             self._drop_link(txn, done.marker, now)
-            if done.changes and entry.kind is not Kind.DIRECTORY:
-                moved = get_inode(txn, entry.inode)
-                save(txn, inode_key(entry.inode), msgspec.structs.replace(moved, ctime=now))
+            for change in done.changes:
+                if not change.removed:
+                    has_arrived(txn, self._mounted, change.parent, change.name)
+            if done.changes and not exchange:
+                has_left(txn, self._mounted, parent, stored)
 
         await self._apply(change)
 

@@ -41,6 +41,7 @@ class OpenFile:
         self._ctime = 0
         self._changes = 0 if inode.etag else 1  # a file never published is due, even without a byte
         self._published = 0
+        self._kept = False  # what was published before it was opened is a version by now: one for each time it is open
         self._rough_etag = False  # published by fsync with an ETag that a close would make an md5
         self._window: tuple[int, int, list[Span]] = (0, 0, [])
 
@@ -187,8 +188,10 @@ class OpenFile:
                 etag=md5 or name_of_change(self.number, inode.generation + 1, size, spans),
                 zeros=zeros,
                 spans=spans,
+                keep=not self._kept,
             )
-            self._mounted.apply(lambda txn: publish(txn, self._mounted.contents, new))
+            self._mounted.apply(lambda txn: publish(txn, self._mounted, new))
+            self._kept = True
             self._published, self._window = changes, (0, 0, [])
             self._rough_etag = md5 is None and size <= REREAD_BYTES
             self._mounted.discard(self._layers.published())

@@ -1,6 +1,6 @@
 """How a mounted file becomes its next published version: one change of the index.
 
-Room: stratum/engine. May import: core.
+Room: stratum/engine. May import: core, engine.{file_mounted, file_versions}.
 """
 
 from collections.abc import Sequence
@@ -12,7 +12,9 @@ from stratum.core.manifest import Span, attach, copy_spans, detach, inode_user, 
 from stratum.core.records import Inode
 from stratum.core.schema import inode_key, take_number
 from stratum.core.txn import Txn, load, save
-from stratum.engine.contents import Contents
+from stratum.core.versions import arrived, keep_copy
+from stratum.engine.file_mounted import Mounted
+from stratum.engine.file_versions import place_of, told_written
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,13 +28,17 @@ class Publication:
     etag: str
     zeros: Sequence[tuple[int, int]]
     spans: Sequence[Span]
+    keep: bool = True  # what was published before becomes a version of its own, where the bucket has versioning
 
 
-def publish(txn: Txn, contents: Contents, new: Publication) -> Inode | None:
+def publish(txn: Txn, mounted: Mounted, new: Publication) -> Inode | None:
     """Inside a change: make `new` the published version. Returns the record; None if the inode is gone."""
     old = load(txn, inode_key(new.number), Inode)
     if old is None:
         return None
+    contents, place = mounted.contents, place_of(txn, mounted, new.number, old)
+    if place is not None and new.keep:
+        keep_copy(txn, place.place, old)
     content = _own_content(txn, new.number, old, needed=bool(new.spans or new.zeros))
     for start, stop in new.zeros:
         punch(txn, content, start, stop)
@@ -48,8 +54,13 @@ def publish(txn: Txn, contents: Contents, new: Publication) -> Inode | None:
         checksum=None,
         parts=(),
         generation=old.generation + 1,
+        part_checksums=(),
     )
+    if place is not None:
+        inode = arrived(txn, place.place, inode)
     save(txn, inode_key(new.number), inode)
+    if place is not None:
+        told_written(txn, mounted, place, new.number, inode)
     return inode
 
 

@@ -17,6 +17,7 @@ from stratum.core.config import Settings
 from stratum.core.errors import NoSuchInode, StratumError
 from stratum.core.records import Inode
 from stratum.engine.buckets import Buckets
+from stratum.engine.consequences import Consequences
 from stratum.engine.contents import Contents
 from stratum.engine.file_attributes import FileAttributes
 from stratum.engine.file_mounted import Memory, Mounted
@@ -50,10 +51,12 @@ class Files:
         disks: Disks,
         settings: Settings,
         now_ns: Callable[[], int],
+        consequences: Consequences,
     ) -> None:
         limits = settings.limits
-        mounted = Mounted(meta, contents, limits, now_ns, Memory(limits.dirty_bytes))
+        mounted = Mounted(meta, contents, limits, now_ns, Memory(limits.dirty_bytes), consequences)
         table = FileTable(mounted)
+        mounted.is_open = table.is_pinned
         self.names = FileNames(mounted, table, buckets)
         self.attributes = FileAttributes(mounted, table, disks, settings)
         self.xattrs = FileXattrs(mounted)
