@@ -1,0 +1,143 @@
+"""Patterns of policies: `*`, `?` and policy variables, matched in bounded time.
+
+Room: stratum/core. May import: nothing of ours.
+
+Invariants
+    G1  What a variable is replaced by is text: a `*` in a user's name is a star, never a wildcard.
+    G2  A pattern with a variable that the request has no value for, and that names no default, matches nothing.
+    G3  No backtracking over stars: each run between two stars is searched for once, from left to right.
+
+Source: docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_variables.html
+"""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+
+Lookup = Callable[[str], str | None]  # the one value of a condition key, or None
+
+_VARIABLE = re.compile(r"\$\{([^{}$]{1,256}|[*?$])\}")
+_DEFAULT = re.compile(r"(.*?)\s*,\s*'(.*)'", re.DOTALL)
+_SPECIAL = ("*", "?", "$")
+
+
+@dataclass(frozen=True, slots=True)
+class Variable:
+    """`${key}` or `${key, 'default'}`."""
+
+    key: str
+    default: str | None
+
+
+# A pattern is a sequence of literal texts, wildcards and variables. Wildcards are one character each.
+STAR, ONE = object(), object()
+Part = str | Variable | object
+
+
+@dataclass(frozen=True, slots=True)
+class Pattern:
+    """A parsed pattern; `parts` in order."""
+
+    parts: tuple[Part, ...]
+
+    @property
+    def keys(self) -> frozenset[str]:
+        """Condition keys that its variables name, in lower case."""
+        return frozenset(part.key.lower() for part in self.parts if isinstance(part, Variable))
+
+    @property
+    def fixed(self) -> bool:
+        """Has it neither wildcards nor variables?"""
+        return all(isinstance(part, str) for part in self.parts)
+
+    def resolve(self, lookup: Lookup) -> "Pattern | None":
+        """The pattern with its variables replaced, or None if one has no value (G1, G2)."""
+        if not any(isinstance(part, Variable) for part in self.parts):
+            return self
+        parts: list[Part] = []
+        for part in self.parts:
+            if isinstance(part, Variable):
+                value = lookup(part.key)
+                value = part.default if value is None else value
+                if value is None:
+                    return None
+                part = value
+            parts.append(part)
+        return Pattern(tuple(parts))
+
+    def matches(self, text: str, lookup: Lookup = lambda key: None) -> bool:
+        """Does the whole of `text` match?"""
+        resolved = self.resolve(lookup)
+        return resolved is not None and _matches(resolved.parts, text)
+
+    def text(self, lookup: Lookup) -> str | None:
+        """What the pattern stands for where wildcards mean themselves, or None (G2)."""
+        resolved = self.resolve(lookup)
+        if resolved is None:
+            return None
+        return "".join("*" if part is STAR else "?" if part is ONE else str(part) for part in resolved.parts)
+
+
+@lru_cache(maxsize=4096)
+def parse_pattern(source: str, *, variables: bool = True, wildcards: bool = True) -> Pattern:
+    """Parse `source`. `variables`: as policies of version 2012-10-17 have them; else `${` is text."""
+    parts: list[Part] = []
+    at = 0
+    for match in _VARIABLE.finditer(source) if variables else ():
+        _literal(source[at : match.start()], parts, wildcards)
+        parts.append(match[1] if match[1] in _SPECIAL else _variable(match[1]))
+        at = match.end()
+    _literal(source[at:], parts, wildcards)
+    return Pattern(tuple(parts))
+
+
+def _literal(text: str, parts: list[Part], wildcards: bool) -> None:
+    for piece in re.split(r"([*?])", text) if wildcards else [text]:
+        if piece in ("*", "?"):
+            parts.append(STAR if piece == "*" else ONE)
+        elif piece:
+            parts.append(piece)
+
+
+def _variable(inside: str) -> Variable:
+    match = _DEFAULT.fullmatch(inside)
+    return Variable(match[1], match[2]) if match else Variable(inside.strip(), None)
+
+
+def _matches(parts: tuple[Part, ...], text: str) -> bool:
+    runs: list[list[Part]] = [[]]
+    for part in parts:
+        if part is STAR:
+            runs.append([])
+        else:
+            runs[-1].append(part)
+    if len(runs) == 1:
+        return _regex(runs[0]).fullmatch(text) is not None
+    first, last = _regex(runs[0]).match(text), runs[-1]
+    if first is None:
+        return False
+    at, stop = first.end(), len(text) - _length(last)
+    if stop < at or _regex(last).fullmatch(text, stop) is None:
+        return False
+    for run in runs[1:-1]:  # G3: the leftmost place leaves the most room for the rest
+        if run:
+            found = _regex(run).search(text, at, stop)
+            if found is None:
+                return False
+            at = found.end()
+    return True
+
+
+def _regex(run: list[Part]) -> re.Pattern[str]:
+    """A run without stars has a fixed length, so this cannot backtrack."""
+    return _compiled("".join("." if part is ONE else re.escape(str(part)) for part in run))
+
+
+@lru_cache(maxsize=4096)
+def _compiled(source: str) -> re.Pattern[str]:
+    return re.compile(source, re.DOTALL)
+
+
+def _length(run: list[Part]) -> int:
+    return sum(1 if part is ONE else len(str(part)) for part in run)
