@@ -9,8 +9,10 @@ from stratum.core.errors import BucketExists, BucketNotEmpty, NoSuchBucket
 from stratum.core.names import check_bucket_name
 from stratum.core.namespace import Change, DirectoryMaker, is_empty, make_directory, remove_directory
 from stratum.core.records import Bucket
-from stratum.core.schema import BUCKET, CONFIGURATION, ROOT_INODE, UPLOAD_BY_KEY, VERSION, bucket_key
+from stratum.core.schema import BUCKET, CONFIGURATION, ROOT_INODE, VERSION, bucket_key
 from stratum.core.txn import Txn, load, save, scan_records, successor
+from stratum.core.upload_rows import end_uploads_of
+from stratum.core.versions import ENABLED
 from stratum.engine.changes import Changes
 from stratum.store.meta import Meta
 
@@ -31,10 +33,11 @@ class Buckets:
         self._changes = changes
         self._maker = maker
 
-    async def create(self, name: str, owner: str, *, tell: bool = True) -> Bucket:
+    async def create(self, name: str, owner: str, *, tell: bool = True, lock: bool = False) -> Bucket:
         """Make an empty bucket, durable on return. Raises InvalidBucketName, BucketExists (name, owner).
 
-        `tell=False` for the mount: the kernel knows, and holds a lock that an invalidation would wait for.
+        `lock`: with object lock, and so with versioning. `tell=False` for the mount: the kernel knows, and holds a lock
+        that an invalidation would wait for.
         """
         check_bucket_name(name)
         maker = self._maker()
@@ -44,7 +47,8 @@ class Buckets:
             if old is not None:
                 raise BucketExists(name, old.owner)
             root, changes = make_directory(txn, ROOT_INODE, name.encode() + b"/", maker, explicit=True)
-            bucket = Bucket(root=root, created=maker.now, owner=owner)
+            versioning = ENABLED if lock else ""
+            bucket = Bucket(root=root, created=maker.now, owner=owner, versioning=versioning, lock=lock)
             save(txn, bucket_key(name), bucket)
             return bucket, changes
 
@@ -55,13 +59,15 @@ class Buckets:
         return bucket
 
     async def delete(self, name: str, *, tell: bool = True) -> None:
-        """Delete an empty bucket; `tell` as in `create`. Raises NoSuchBucket, BucketNotEmpty."""
+        """Delete an empty bucket and its uploads under way; `tell` as in `create`. Raises NoSuchBucket, BucketNotEmpty."""
         now = self._maker().now
 
         def change(txn: Txn) -> list[Change]:
             bucket = find_bucket(txn, name)
-            rows = (UPLOAD_BY_KEY + name.encode() + b"/", VERSION + bucket.root.to_bytes(8, "big"))
-            if not is_empty(txn, bucket.root) or any(True for row in rows for _ in txn.scan(row, successor(row))):
+            versions = VERSION + bucket.root.to_bytes(8, "big")
+            if not is_empty(txn, bucket.root) or any(True for _ in txn.scan(versions, successor(versions))):
+                raise BucketNotEmpty(name)
+            if not end_uploads_of(txn, name):
                 raise BucketNotEmpty(name)
             txn.delete(bucket_key(name))
             told = CONFIGURATION + name.encode() + b"\0"

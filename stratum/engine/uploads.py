@@ -22,8 +22,9 @@ from stratum.core.names import check_key
 from stratum.core.namespace import Change
 from stratum.core.objects import UNCONDITIONAL, Check, Condition, ObjectView, PartName, UploadSpec, accept
 from stratum.core.records import Checksum, Part, Upload
-from stratum.core.schema import PART, UPLOAD_BY_KEY, part_key, take_number, upload_by_key, upload_key
-from stratum.core.txn import Txn, load, save, scan_records, successor
+from stratum.core.schema import UPLOAD_BY_KEY, part_key, take_number, upload_by_key, upload_key
+from stratum.core.txn import Txn, load, save, successor
+from stratum.core.upload_rows import end_upload, parts_of
 from stratum.core.views import object_at
 from stratum.engine.buckets import find_bucket
 from stratum.engine.ingest import Ingest, Ingested
@@ -180,7 +181,7 @@ class Uploads:
 
         def change(txn: Txn) -> tuple[ObjectView, list[Change]]:
             upload = _find(txn, bucket, key, upload_id)
-            stored = dict(_parts(txn, upload_id))
+            stored = dict(parts_of(txn, upload_id))
             parts = choose_parts(names, stored, self._limits.part_bytes_min, size)
             check_now(txn, bucket, key, condition)
             new = NewObject(
@@ -202,7 +203,7 @@ class Uploads:
             )
             assemble(txn, new.content, parts)
             view, changes = self._objects.publish(txn, bucket, key, new)
-            _end(txn, upload, upload_id, stored)
+            end_upload(txn, upload, upload_id, stored)
             return view, changes
 
         return await self._objects.commit(change)
@@ -212,7 +213,7 @@ class Uploads:
 
         def change(txn: Txn) -> None:
             upload = _find(txn, bucket, key, upload_id)
-            _end(txn, upload, upload_id, dict(_parts(txn, upload_id)))
+            end_upload(txn, upload, upload_id, dict(parts_of(txn, upload_id)))
 
         await self._around.meta.write(change)
 
@@ -223,7 +224,7 @@ class Uploads:
 
         def query(txn: Txn) -> tuple[Upload, list[tuple[int, Part]], bool]:
             upload = _find(txn, bucket, key, upload_id)
-            parts = [(number, part) for number, part in _parts(txn, upload_id) if number > after]
+            parts = [(number, part) for number, part in parts_of(txn, upload_id) if number > after]
             return upload, parts[:limit], len(parts) > limit
 
         return await self._around.meta.read_durable(query)
@@ -249,25 +250,12 @@ def _find(txn: Txn, bucket: str, key: bytes, upload_id: str) -> Upload:
     return upload
 
 
-def _parts(txn: Txn, upload_id: str) -> list[tuple[int, Part]]:
-    prefix = PART + upload_id.encode()
-    return [(int.from_bytes(rest, "big"), part) for rest, part in scan_records(txn, prefix, Part)]
-
-
 def _replace_part(txn: Txn, upload_id: str, number: int, part: Part) -> None:
     old = load(txn, part_key(upload_id, number), Part)
     attach(txn, part.content, part_user(upload_id, number))
     save(txn, part_key(upload_id, number), part)
     if old is not None:
         detach(txn, old.content, part_user(upload_id, number))
-
-
-def _end(txn: Txn, upload: Upload, upload_id: str, parts: dict[int, Part]) -> None:
-    for number, part in parts.items():
-        detach(txn, part.content, part_user(upload_id, number))
-        txn.delete(part_key(upload_id, number))
-    txn.delete(upload_key(upload_id))
-    txn.delete(upload_by_key(upload.bucket, upload.key, upload_id))
 
 
 def _upload_page(

@@ -127,3 +127,15 @@ async def test_uploads_are_listed_in_key_order_page_by_page(engine):
     assert seen == sorted(made)
     page = await engine.uploads.list_uploads("bucket", b"", b"/", b"", "", 10)
     assert (page.common_prefixes, [key for key, _, _ in page.uploads]) == ([b"a/"], [b"b", b"b", b"c"])
+
+
+async def test_a_bucket_with_nothing_but_uploads_can_be_deleted_and_they_end_with_it(engine):
+    upload = await engine.uploads.create("bucket", b"k", UploadSpec())
+    await upload_parts(engine, upload, {1: part_bytes(1)})
+    assert rows(engine, GARBAGE) == 0
+    await engine.buckets.delete("bucket")
+    assert [rows(engine, table) for table in (UPLOAD, UPLOAD_BY_KEY, PART)] == [0, 0, 0]
+    assert rows(engine, GARBAGE) > 0
+    await engine.buckets.create("bucket", "alice")
+    with pytest.raises(NoSuchUpload):
+        await engine.uploads.list_parts("bucket", b"k", upload, 0, 10)
