@@ -20,6 +20,7 @@ KIND = "object_lock"  # of the configuration
 GOVERNANCE, COMPLIANCE = "GOVERNANCE", "COMPLIANCE"
 MODES = (GOVERNANCE, COMPLIANCE)
 DAY_NS = 86_400 * 10**9
+MILLISECOND = 10**6  # ns
 YEAR_DAYS = 365
 
 
@@ -38,7 +39,8 @@ def default_retention(lock: ObjectLock | None, now: int) -> Retention | None:
     """The retention of a version written at `now` (ns) that brings none of its own."""
     if lock is None or not lock.mode:
         return None
-    return Retention(lock.mode, now + (lock.days + YEAR_DAYS * lock.years) * DAY_NS)
+    until = now + (lock.days + YEAR_DAYS * lock.years) * DAY_NS
+    return Retention(lock.mode, -(-until // MILLISECOND) * MILLISECOND)  # as S3 shows it, so that it compares equal
 
 
 def is_retained(inode: Inode, now: int) -> bool:

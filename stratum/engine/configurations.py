@@ -6,6 +6,7 @@ A kind is the constant KIND of the core module that knows the record (core/cors.
 configurations with it when it is deleted.
 """
 
+from collections.abc import Callable
 from typing import TypeVar
 
 from stratum.core.schema import configuration_key
@@ -48,6 +49,23 @@ class Configurations:
             save(txn, configuration_key(bucket, kind), record)
 
         await self._meta.write(change)
+
+    async def amend(
+        self,
+        bucket: str,
+        kind: str,
+        type: type[T],  # noqa: A002
+        change: Callable[[T | None], T],
+    ) -> T:
+        """Replace the configuration by what `change` makes of it. Raises NoSuchBucket, and what `change` raises."""
+
+        def apply(txn: Txn) -> T:
+            find_bucket(txn, bucket)
+            record = change(configuration(txn, bucket, kind, type))
+            save(txn, configuration_key(bucket, kind), record)
+            return record
+
+        return await self._meta.write(apply)
 
     async def delete(self, bucket: str, kind: str) -> None:
         """Remove the configuration; none there is no error. Raises NoSuchBucket."""

@@ -23,7 +23,8 @@ from stratum.core.config import Limits
 from stratum.core.errors import NoSuchKey, NoSuchVersion, StratumError
 from stratum.core.inodes import get_inode
 from stratum.core.listing import list_page
-from stratum.core.locks import check_deletable
+from stratum.core.locks import KIND as LOCK
+from stratum.core.locks import ObjectLock, check_deletable, default_retention
 from stratum.core.manifest import Span, attach, inode_user, spans_in
 from stratum.core.names import check_key
 from stratum.core.namespace import Change, resolve, scan_keys
@@ -46,6 +47,7 @@ from stratum.core.version_listing import version_page
 from stratum.core.versions import Place, Removed, mark_deleted, next_version, put_current, remove_version
 from stratum.core.views import object_at, view_of
 from stratum.engine.buckets import find_bucket
+from stratum.engine.configurations import configuration
 from stratum.engine.ingest import Ingest, Ingested
 from stratum.engine.surroundings import Surroundings
 
@@ -205,7 +207,7 @@ class Objects:
             owner=new.owner,
             tags=new.tags,
             acl=new.acl,
-            retention=new.retention,
+            retention=new.retention or _default_retention(txn, bucket, place),
             legal_hold=new.legal_hold,
             sealed=new.sealed,
             storage_class=new.storage_class,
@@ -386,6 +388,13 @@ class Objects:
         entry = self._around.meta.read(lambda txn: resolve(txn, find_bucket(txn, bucket).root, key))
         if entry is not None:
             await files.settle(entry.inode)
+
+
+def _default_retention(txn: Txn, bucket: str, place: Place) -> Retention | None:
+    """What a bucket with object lock gives to a version that brings no retention."""
+    if not place.bucket.lock:
+        return None
+    return default_retention(configuration(txn, bucket, LOCK, ObjectLock), place.maker.now)
 
 
 def check_now(txn: Txn, bucket: str, key: bytes, condition: Condition, *, version: str | None = None) -> None:

@@ -12,9 +12,25 @@ from dataclasses import replace
 
 from stratum.core.errors import StratumError
 from stratum.engine.engine import Engine
-from stratum.s3 import access_control, cors, listing, multipart, object_read, object_write, service, versioning
+from stratum.s3 import (
+    access_control,
+    cors,
+    form_upload,
+    intelligent_tiering,
+    listing,
+    multipart,
+    object_lock,
+    object_read,
+    object_write,
+    service,
+    storage_class,
+    tagging,
+    versioning,
+)
 from stratum.s3.call import Call, Handler
 from stratum.s3.errors import S3Error, error_response
+from stratum.s3.form import is_form
+from stratum.s3.form_upload import form_call
 from stratum.s3.hosts import Hosts
 from stratum.s3.http import Request, Response
 from stratum.s3.payload import open_payload
@@ -53,9 +69,26 @@ HANDLERS: Mapping[Op, Handler] = {
     Op.COMPLETE_UPLOAD: multipart.complete_upload,
     Op.ABORT_UPLOAD: multipart.abort_upload,
     Op.LIST_PARTS: multipart.list_parts,
+    Op.POST_OBJECT: form_upload.post_object,
     Op.GET_BUCKET_CORS: cors.get_bucket_cors,
     Op.PUT_BUCKET_CORS: cors.put_bucket_cors,
     Op.DELETE_BUCKET_CORS: cors.delete_bucket_cors,
+    Op.GET_BUCKET_TAGGING: tagging.get_bucket_tagging,
+    Op.PUT_BUCKET_TAGGING: tagging.put_bucket_tagging,
+    Op.DELETE_BUCKET_TAGGING: tagging.delete_bucket_tagging,
+    Op.GET_OBJECT_TAGGING: tagging.get_object_tagging,
+    Op.PUT_OBJECT_TAGGING: tagging.put_object_tagging,
+    Op.DELETE_OBJECT_TAGGING: tagging.delete_object_tagging,
+    Op.GET_OBJECT_LOCK_CONFIGURATION: object_lock.get_object_lock_configuration,
+    Op.PUT_OBJECT_LOCK_CONFIGURATION: object_lock.put_object_lock_configuration,
+    Op.GET_OBJECT_RETENTION: object_lock.get_object_retention,
+    Op.PUT_OBJECT_RETENTION: object_lock.put_object_retention,
+    Op.GET_OBJECT_LEGAL_HOLD: object_lock.get_object_legal_hold,
+    Op.PUT_OBJECT_LEGAL_HOLD: object_lock.put_object_legal_hold,
+    Op.GET_INTELLIGENT_TIERING: intelligent_tiering.get_intelligent_tiering,
+    Op.PUT_INTELLIGENT_TIERING: intelligent_tiering.put_intelligent_tiering,
+    Op.DELETE_INTELLIGENT_TIERING: intelligent_tiering.delete_intelligent_tiering,
+    Op.RESTORE_OBJECT: storage_class.restore_object,
     Op.GET_UNSET: service.get_unset,
     Op.DELETE_UNSET: service.delete_unset,
 }
@@ -108,6 +141,8 @@ class S3Door:
             raise S3Error("SlowDown")
         if request.method == "OPTIONS":
             return cors.preflight(self._engine, request)
+        if is_form(request):
+            return await self._run(await form_call(self._engine, request, now_s=self._now_s()))
         verified = self._verifier.verify(request, now_s=self._now_s())
         request = replace(request, headers=[*request.headers, *verified.moved_headers])
         copying = request.header("x-amz-copy-source") is not None
@@ -118,9 +153,11 @@ class S3Door:
             copying=copying,
             host_bucket=request.bucket,
         )
-        call = self._call(request, found, verified)
+        return await self._run(self._call(request, found, verified))
+
+    async def _run(self, call: Call) -> Response:
         refuse_unserved(call)
-        return await HANDLERS[found.op](call)
+        return await HANDLERS[call.route.op](call)
 
     def _call(self, request: Request, found: Route, verified: Verified) -> Call:
         default = "" if found.op in NO_DEFAULT_CHECKSUM else "crc64nvme"

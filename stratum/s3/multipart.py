@@ -22,9 +22,12 @@ from stratum.s3.headers import (
 )
 from stratum.s3.http import Response
 from stratum.s3.listing import page_limit
+from stratum.s3.object_lock import header_lock
 from stratum.s3.object_write import version_header
 from stratum.s3.routes import parse_copy_source
 from stratum.s3.small_body import read_xml
+from stratum.s3.storage_class import storage_class_of
+from stratum.s3.tagging import header_tags
 from stratum.s3.xml import Node, child_text, children, node
 
 ALGORITHMS = ("CRC32", "CRC32C", "CRC64NVME", "SHA1", "SHA256")
@@ -41,12 +44,17 @@ async def create_upload(call: Call) -> Response:
     """POST /bucket/key?uploads."""
     refuse_grants(call)
     algorithm, kind = _checksum_plan(call)
+    retention, legal_hold = await header_lock(call)
     spec = UploadSpec(
         headers=object_headers(call.headers),
         metadata=user_metadata(call.headers, call.engine.limits.metadata_bytes),
         checksum_algorithm=algorithm.lower(),
         checksum_type=kind,
         owner=call.principal,
+        tags=header_tags(call.headers),
+        retention=retention,
+        legal_hold=legal_hold,
+        storage_class=storage_class_of(call.headers),
     )
     upload = await call.engine.uploads.create(call.bucket, call.key, spec)
     headers = []

@@ -14,6 +14,8 @@ from stratum.s3.call import Call
 from stratum.s3.errors import S3Error
 from stratum.s3.headers import condition_of, http_date, parse_range, response_overrides
 from stratum.s3.http import Response
+from stratum.s3.object_lock import lock_headers
+from stratum.s3.tagging import tag_headers
 from stratum.s3.xml import Node, node
 
 Header = tuple[bytes, bytes]
@@ -145,6 +147,7 @@ def described(call: Call, view: ObjectView, *, whole: bool) -> list[Header]:
         (b"x-amz-meta-" + name.encode(), value.encode("latin-1", "replace"))
         for name, value in view.inode.metadata.items()
     ]
+    headers += [*tag_headers(view), *lock_headers(view)]
     checksum = view.inode.checksum
     if whole and checksum is not None and call.headers.get("x-amz-checksum-mode", "").upper() == "ENABLED":
         headers.append((b"x-amz-checksum-" + checksum.algorithm.encode(), checksum.value.encode()))

@@ -18,8 +18,11 @@ from stratum.s3.headers import (
     write_condition,
 )
 from stratum.s3.http import Response
-from stratum.s3.routes import parse_copy_source
+from stratum.s3.object_lock import bypasses_governance, header_lock
+from stratum.s3.routes import Op, parse_copy_source
 from stratum.s3.small_body import read_xml
+from stratum.s3.storage_class import storage_class_of
+from stratum.s3.tagging import copied_tags, header_tags
 from stratum.s3.xml import Node, child_text, children, node
 
 
@@ -28,6 +31,7 @@ async def put_object(call: Call) -> Response:
     refuse_grants(call)
     if call.payload.size is not None and call.payload.size > call.engine.limits.part_bytes_max:
         raise S3Error("EntityTooLarge", "Your proposed upload exceeds the maximum allowed size")
+    retention, legal_hold = await header_lock(call)
     spec = PutSpec(
         headers=object_headers(call.headers),
         metadata=user_metadata(call.headers, call.engine.limits.metadata_bytes),
@@ -36,6 +40,11 @@ async def put_object(call: Call) -> Response:
         condition=write_condition(call.headers),
         owner=call.principal,
         size=call.payload.size,
+        tags=header_tags(call.headers),
+        retention=retention,
+        legal_hold=legal_hold,
+        storage_class=storage_class_of(call.headers),
+        event="ObjectCreated:Post" if call.route.op is Op.POST_OBJECT else "ObjectCreated:Put",
     )
     view = await call.engine.objects.put(call.bucket, call.key, call.payload.body, spec)
     return Response(200, written(view), b"")
@@ -56,6 +65,7 @@ async def copy_object(call: Call) -> Response:
     refuse_grants(call)
     bucket, key, version = parse_copy_source(call.headers["x-amz-copy-source"])
     replace = _directive(call, "x-amz-metadata-directive")
+    retention, legal_hold = await header_lock(call)
     if (bucket, key) == (call.bucket, call.key) and not replace and version is None:
         raise S3Error(
             "InvalidRequest",
@@ -68,6 +78,10 @@ async def copy_object(call: Call) -> Response:
         source_condition=copy_source_condition(call.headers),
         condition=write_condition(call.headers),
         owner=call.principal,
+        tags=copied_tags(call.headers),
+        retention=retention,
+        legal_hold=legal_hold,
+        storage_class=storage_class_of(call.headers),
     )
     view = await call.engine.objects.copy(bucket, key, call.bucket, call.key, spec, version)
     shown = [node(name, text) for name, text in checksum_nodes(view.inode.checksum)]
@@ -96,18 +110,13 @@ async def delete_object(call: Call) -> Response:
         call.key,
         delete_condition(call.headers),
         version=call.version,
-        bypass_governance=bypass_governance(call),
+        bypass_governance=bypasses_governance(call),
         principal=call.principal,
     )
     headers = [(b"x-amz-delete-marker", b"true")] if deleted.marker else []
     if deleted.version:
         headers.append((b"x-amz-version-id", deleted.version.encode()))
     return Response(204, headers, b"")
-
-
-def bypass_governance(call: Call) -> bool:
-    """Was it asked to delete although GOVERNANCE retention holds? Whether that is allowed was decided before."""
-    return call.headers.get("x-amz-bypass-governance-retention", "").lower() == "true"
 
 
 async def delete_objects(call: Call) -> Response:
@@ -135,7 +144,7 @@ async def _delete_one(call: Call, key: str | None, version: str | None) -> tuple
             call.bucket,
             key.encode(),
             version=version or None,
-            bypass_governance=bypass_governance(call),
+            bypass_governance=bypasses_governance(call),
             principal=call.principal,
         )
     except (Invalid, NotFound, Conflict, S3Error) as error:

@@ -58,9 +58,26 @@ class Op(Enum):
     ABORT_UPLOAD = auto()
     LIST_PARTS = auto()
 
+    POST_OBJECT = auto()
     GET_BUCKET_CORS = auto()
     PUT_BUCKET_CORS = auto()
     DELETE_BUCKET_CORS = auto()
+    GET_BUCKET_TAGGING = auto()
+    PUT_BUCKET_TAGGING = auto()
+    DELETE_BUCKET_TAGGING = auto()
+    GET_OBJECT_TAGGING = auto()
+    PUT_OBJECT_TAGGING = auto()
+    DELETE_OBJECT_TAGGING = auto()
+    GET_OBJECT_LOCK_CONFIGURATION = auto()
+    PUT_OBJECT_LOCK_CONFIGURATION = auto()
+    GET_OBJECT_RETENTION = auto()
+    PUT_OBJECT_RETENTION = auto()
+    GET_OBJECT_LEGAL_HOLD = auto()
+    PUT_OBJECT_LEGAL_HOLD = auto()
+    GET_INTELLIGENT_TIERING = auto()
+    PUT_INTELLIGENT_TIERING = auto()
+    DELETE_INTELLIGENT_TIERING = auto()
+    RESTORE_OBJECT = auto()
 
     GET_UNSET = auto()  # a configuration nobody stored: `Route.unset` is the answer, once the bucket or key exists
     DELETE_UNSET = auto()  # taking away what is not there: 204, once the bucket or key exists
@@ -86,13 +103,14 @@ _RESPONSE = (
     "response-cache-control response-content-disposition response-content-encoding response-content-language "
     "response-content-type response-expires"
 )
+_REDIRECTED = "bucket key etag"  # what a form upload appends to the page it sends the browser to, which may be ours
 TABLE: Mapping[tuple[Level, str, str], tuple[Op, str]] = {
     (SERVICE, "GET", ""): (Op.LIST_BUCKETS, "max-buckets continuation-token prefix bucket-region"),
     (BUCKET, "PUT", ""): (Op.CREATE_BUCKET, ""),
     (BUCKET, "DELETE", ""): (Op.DELETE_BUCKET, ""),
     (BUCKET, "HEAD", ""): (Op.HEAD_BUCKET, ""),
     (BUCKET, "GET", "location"): (Op.GET_BUCKET_LOCATION, ""),
-    (BUCKET, "GET", ""): (Op.LIST_OBJECTS, f"{_LISTING} marker"),
+    (BUCKET, "GET", ""): (Op.LIST_OBJECTS, f"{_LISTING} marker {_REDIRECTED}"),
     (BUCKET, "GET", "list-type"): (Op.LIST_OBJECTS_V2, f"{_LISTING} continuation-token start-after fetch-owner"),
     (BUCKET, "GET", "versions"): (Op.LIST_OBJECT_VERSIONS, f"{_LISTING} key-marker version-id-marker"),
     (BUCKET, "GET", "versioning"): (Op.GET_BUCKET_VERSIONING, ""),
@@ -104,10 +122,27 @@ TABLE: Mapping[tuple[Level, str, str], tuple[Op, str]] = {
     (BUCKET, "POST", "delete"): (Op.DELETE_OBJECTS, ""),
     (BUCKET, "GET", "acl"): (Op.GET_BUCKET_ACL, ""),
     (BUCKET, "PUT", "acl"): (Op.PUT_BUCKET_ACL, ""),
+    (BUCKET, "POST", ""): (Op.POST_OBJECT, ""),
     (BUCKET, "GET", "cors"): (Op.GET_BUCKET_CORS, ""),
     (BUCKET, "PUT", "cors"): (Op.PUT_BUCKET_CORS, ""),
     (BUCKET, "DELETE", "cors"): (Op.DELETE_BUCKET_CORS, ""),
-    (OBJECT, "GET", ""): (Op.GET_OBJECT, f"versionId partNumber {_RESPONSE}"),
+    (BUCKET, "GET", "tagging"): (Op.GET_BUCKET_TAGGING, ""),
+    (BUCKET, "PUT", "tagging"): (Op.PUT_BUCKET_TAGGING, ""),
+    (BUCKET, "DELETE", "tagging"): (Op.DELETE_BUCKET_TAGGING, ""),
+    (BUCKET, "GET", "object-lock"): (Op.GET_OBJECT_LOCK_CONFIGURATION, ""),
+    (BUCKET, "PUT", "object-lock"): (Op.PUT_OBJECT_LOCK_CONFIGURATION, ""),
+    (BUCKET, "GET", "intelligent-tiering"): (Op.GET_INTELLIGENT_TIERING, "id continuation-token"),
+    (BUCKET, "PUT", "intelligent-tiering"): (Op.PUT_INTELLIGENT_TIERING, "id"),
+    (BUCKET, "DELETE", "intelligent-tiering"): (Op.DELETE_INTELLIGENT_TIERING, "id"),
+    (OBJECT, "GET", "tagging"): (Op.GET_OBJECT_TAGGING, "versionId"),
+    (OBJECT, "PUT", "tagging"): (Op.PUT_OBJECT_TAGGING, "versionId"),
+    (OBJECT, "DELETE", "tagging"): (Op.DELETE_OBJECT_TAGGING, "versionId"),
+    (OBJECT, "GET", "retention"): (Op.GET_OBJECT_RETENTION, "versionId"),
+    (OBJECT, "PUT", "retention"): (Op.PUT_OBJECT_RETENTION, "versionId"),
+    (OBJECT, "GET", "legal-hold"): (Op.GET_OBJECT_LEGAL_HOLD, "versionId"),
+    (OBJECT, "PUT", "legal-hold"): (Op.PUT_OBJECT_LEGAL_HOLD, "versionId"),
+    (OBJECT, "POST", "restore"): (Op.RESTORE_OBJECT, "versionId"),
+    (OBJECT, "GET", ""): (Op.GET_OBJECT, f"versionId partNumber {_RESPONSE} {_REDIRECTED}"),
     (OBJECT, "HEAD", ""): (Op.HEAD_OBJECT, f"versionId partNumber {_RESPONSE}"),
     (OBJECT, "PUT", ""): (Op.PUT_OBJECT, ""),
     (OBJECT, "DELETE", ""): (Op.DELETE_OBJECT, "versionId"),

@@ -51,10 +51,9 @@ async def create_bucket(call: Call) -> Response:
     wanted = await _location_constraint(call)
     if wanted and wanted != region:
         raise S3Error("InvalidLocationConstraint", f"this server is in region {region}")
-    if call.headers.get("x-amz-bucket-object-lock-enabled", "").lower() == "true":
-        raise S3Error("NotImplemented", "object lock is not implemented yet")
+    lock = call.headers.get("x-amz-bucket-object-lock-enabled", "").lower() == "true"
     try:
-        await call.engine.buckets.create(call.bucket, call.principal)
+        await call.engine.buckets.create(call.bucket, call.principal, lock=lock)
     except BucketExists as error:
         if error.args[1] != call.principal:
             raise S3Error("BucketAlreadyExists", call.bucket) from error

@@ -91,24 +91,18 @@ UNSET: Mapping[tuple[Level, str], Unset] = {
     (_B, "accelerate"): _empty("AccelerateConfiguration"),
     (_B, "analytics"): _empty("ListBucketAnalyticsConfigurationResult", _NOT_TRUNCATED),
     (_B, "encryption"): Unset("ServerSideEncryptionConfigurationNotFoundError"),
-    (_B, "intelligent-tiering"): _empty("ListBucketIntelligentTieringConfigurationsOutput", _NOT_TRUNCATED),
     (_B, "inventory"): _empty("ListInventoryConfigurationsResult", _NOT_TRUNCATED),
     (_B, "lifecycle"): Unset("NoSuchLifecycleConfiguration"),
     (_B, "logging"): _empty("BucketLoggingStatus"),
     (_B, "metrics"): _empty("ListMetricsConfigurationsResult", _NOT_TRUNCATED),
     (_B, "notification"): _empty("NotificationConfiguration"),
-    (_B, "object-lock"): Unset("ObjectLockConfigurationNotFoundError"),
     (_B, "ownershipControls"): Unset("OwnershipControlsNotFoundError"),
     (_B, "policy"): Unset("NoSuchBucketPolicy"),
     (_B, "policyStatus"): Unset("NoSuchBucketPolicy"),
     (_B, "publicAccessBlock"): Unset("NoSuchPublicAccessBlockConfiguration"),
     (_B, "replication"): Unset("ReplicationConfigurationNotFoundError"),
     (_B, "requestPayment"): _empty("RequestPaymentConfiguration", node("Payer", "BucketOwner")),
-    (_B, "tagging"): Unset("NoSuchTagSet"),
     (_B, "website"): Unset("NoSuchWebsiteConfiguration"),
-    (_O, "legal-hold"): Unset("NoSuchObjectLockConfiguration"),
-    (_O, "retention"): Unset("NoSuchObjectLockConfiguration"),
-    (_O, "tagging"): _empty("Tagging", node("TagSet")),
 }
 
 # Where DELETE of what is not set is, as at AWS, simply done.
@@ -116,7 +110,6 @@ DELETABLE = frozenset(
     (
         "analytics",
         "encryption",
-        "intelligent-tiering",
         "inventory",
         "lifecycle",
         "metrics",
@@ -124,7 +117,6 @@ DELETABLE = frozenset(
         "policy",
         "publicAccessBlock",
         "replication",
-        "tagging",
         "website",
     )
 )

