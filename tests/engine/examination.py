@@ -13,8 +13,9 @@ import trio
 
 from stratum.core.errors import NoSuchKey
 from stratum.core.manifest import inode_user, is_used, part_user
-from stratum.core.objects import ListQuery, PartName
+from stratum.core.objects import ListQuery, PartName, VersionQuery
 from stratum.core.records import Bucket, Entry, Inode, Kind, Part, Run, Volume
+from stratum.core.records import Version as OlderVersion
 from stratum.core.schema import (
     BUCKET,
     CONTENT_USER,
@@ -26,6 +27,7 @@ from stratum.core.schema import (
     REPAIR,
     ROOT_INODE,
     RUN,
+    VERSION,
     VOLUME,
     VOLUME_USER,
 )
@@ -59,10 +61,13 @@ class State:
     objects: dict[tuple[str, bytes], Version] = field(default_factory=dict)
     uploads: dict[tuple[str, bytes, str], dict[int, tuple[str, int]]] = field(default_factory=dict)
     buckets: list[str] = field(default_factory=list)
+    older: dict[tuple[str, bytes, str], Version | None] = field(default_factory=dict)  # None: a delete marker
 
     def __repr__(self) -> str:
         shown = {key: (version.etag, len(version.body)) for key, version in self.objects.items()}
-        return f"State({shown}, uploads={self.uploads}, buckets={self.buckets})"
+        return (
+            f"State({shown}, uploads={self.uploads}, buckets={self.buckets}, older={[key[1:] for key in self.older]})"
+        )
 
 
 async def observe(engine: Engine, keys: Iterable[tuple[str, bytes]] = ()) -> State:
@@ -82,6 +87,7 @@ async def observe(engine: Engine, keys: Iterable[tuple[str, bytes]] = ()) -> Sta
             assert page.next_after > after, "a listing does not get on"
             after = page.next_after
         await _observe_uploads(engine, bucket, state)
+        await _observe_versions(engine, bucket, state)
     for bucket, key in keys:
         if bucket in state.buckets and (bucket, key) not in state.objects:
             try:
@@ -106,6 +112,23 @@ async def _version(opened) -> Version:
     if "-" not in etag:
         assert hashlib.md5(body).hexdigest() == etag, "body and ETag are not of one version"
     return Version(body, etag, tuple(sorted(opened.view.inode.metadata.items())))
+
+
+async def _observe_versions(engine: Engine, bucket: str, state: State) -> None:
+    """Every version beside the current objects, two to a page."""
+    markers: tuple[bytes | None, str] = b"", ""
+    while markers[0] is not None:
+        query = VersionQuery(key_marker=markers[0], version_marker=markers[1], limit=2)
+        page = await engine.objects.list_versions(bucket, query)
+        for found in page.versions:
+            if found.latest and not found.marker:
+                assert (bucket, found.key) in state.objects, "a current object is in one listing only"
+                continue
+            place = (bucket, found.key, found.version)
+            assert place not in state.older, "a version is listed twice"
+            opened = None if found.marker else await engine.objects.open(bucket, found.key, found.version)
+            state.older[place] = None if opened is None else await _version(opened)
+        markers = page.next_key, page.next_version
 
 
 async def _observe_uploads(engine: Engine, bucket: str, state: State) -> None:
@@ -169,6 +192,7 @@ def check_records(engine: Engine) -> None:
 def _check_tree(txn: Txn) -> None:
     inodes = {int.from_bytes(rest, "big"): inode for rest, inode in scan_records(txn, INODE, Inode)}
     links = Counter(entry.inode for _, entry in scan_records(txn, ENTRY, Entry))
+    links.update(row.inode for _, row in scan_records(txn, VERSION, OlderVersion) if row.inode)
     links.update(bucket.root for _, bucket in scan_records(txn, BUCKET, Bucket) if bucket.root not in links)
     assert set(links) | {ROOT_INODE} == set(inodes), "an inode without a name, or a name without an inode"
     for number, inode in inodes.items():

@@ -8,9 +8,10 @@ import random
 import shutil
 from collections.abc import Awaitable, Callable
 
+import msgspec
 import trio
 
-from stratum.core.objects import CopySpec, PartName, PutSpec, UploadSpec
+from stratum.core.objects import CopySpec, PartName, PutSpec, UploadSpec, VersionQuery
 from stratum.core.placement import choose_slots
 from stratum.core.schema import ROOT_INODE
 from stratum.engine.engine import Engine
@@ -256,6 +257,35 @@ async def _unlink(engine: Engine, _: object) -> None:
     await engine.files.names.unlink(await _directory(engine), b"key")
 
 
+# --- where the bucket has versioning --------------------------------------------------------------------------------
+
+
+def _versioned(size: int) -> Callable[[Engine], Awaitable[None]]:
+    async def prepare(engine: Engine) -> None:
+        await furnish(engine)
+        await put(engine, KEY, INLINE, "oldest")
+        await engine.buckets.amend(BUCKET, lambda bucket: msgspec.structs.replace(bucket, versioning="Enabled"))
+        await put(engine, KEY, size, "old")
+
+    return prepare
+
+
+async def _delete_current_version(engine: Engine, _: object) -> None:
+    current = await engine.objects.head(BUCKET, KEY)
+    await engine.objects.delete(BUCKET, KEY, version=current.version)
+
+
+async def _undelete(engine: Engine, _: object) -> None:
+    page = await engine.objects.list_versions(BUCKET, VersionQuery(prefix=KEY))
+    await engine.objects.delete(BUCKET, KEY, version=page.versions[0].version)
+
+
+async def _tag(engine: Engine, _: object) -> None:
+    await engine.objects.amend(
+        BUCKET, KEY, None, lambda inode: msgspec.structs.replace(inode, metadata={"version": "tagged"})
+    )
+
+
 OPERATIONS = [
     Operation("put inline", furnish, [_put(INLINE)]),
     Operation("put pack", furnish, [_put(PACK)]),
@@ -291,4 +321,10 @@ OPERATIONS = [
     Operation("compact", _in_small_runs, [Step(_compact)]),
     Operation("mount create and close", furnish, [Step(_create_and_close, False), Step(_see_over_s3)]),
     Operation("mount unlink", _with_key(LARGE), [Step(_unlink, False), Step(_barrier)]),
+    Operation("overwrite with versioning", _versioned(LARGE), [_put(PACK), Step(_tag)]),
+    Operation("delete with versioning, and back", _versioned(PACK), [Step(_delete), Step(_undelete), _put(INLINE)]),
+    Operation("delete a version", _versioned(LARGE), [Step(_delete_current_version), Step(_delete_current_version)]),
+    Operation("mount fsync with versioning", _versioned(LARGE), [Step(_write_and_fsync)]),
+    Operation("mount rename with versioning", _versioned(LARGE), [Step(_rename_file, False), Step(_barrier)]),
+    Operation("mount unlink with versioning", _versioned(LARGE), [Step(_unlink, False), Step(_barrier)]),
 ]
