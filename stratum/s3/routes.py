@@ -62,6 +62,13 @@ class Op(Enum):
     GET_BUCKET_CORS = auto()
     PUT_BUCKET_CORS = auto()
     DELETE_BUCKET_CORS = auto()
+    GET_BUCKET_POLICY = auto()
+    PUT_BUCKET_POLICY = auto()
+    DELETE_BUCKET_POLICY = auto()
+    GET_BUCKET_POLICY_STATUS = auto()
+    GET_PUBLIC_ACCESS_BLOCK = auto()
+    PUT_PUBLIC_ACCESS_BLOCK = auto()
+    DELETE_PUBLIC_ACCESS_BLOCK = auto()
     GET_BUCKET_TAGGING = auto()
     PUT_BUCKET_TAGGING = auto()
     DELETE_BUCKET_TAGGING = auto()
@@ -126,6 +133,13 @@ TABLE: Mapping[tuple[Level, str, str], tuple[Op, str]] = {
     (BUCKET, "GET", "cors"): (Op.GET_BUCKET_CORS, ""),
     (BUCKET, "PUT", "cors"): (Op.PUT_BUCKET_CORS, ""),
     (BUCKET, "DELETE", "cors"): (Op.DELETE_BUCKET_CORS, ""),
+    (BUCKET, "GET", "policy"): (Op.GET_BUCKET_POLICY, ""),
+    (BUCKET, "PUT", "policy"): (Op.PUT_BUCKET_POLICY, ""),
+    (BUCKET, "DELETE", "policy"): (Op.DELETE_BUCKET_POLICY, ""),
+    (BUCKET, "GET", "policyStatus"): (Op.GET_BUCKET_POLICY_STATUS, ""),
+    (BUCKET, "GET", "publicAccessBlock"): (Op.GET_PUBLIC_ACCESS_BLOCK, ""),
+    (BUCKET, "PUT", "publicAccessBlock"): (Op.PUT_PUBLIC_ACCESS_BLOCK, ""),
+    (BUCKET, "DELETE", "publicAccessBlock"): (Op.DELETE_PUBLIC_ACCESS_BLOCK, ""),
     (BUCKET, "GET", "tagging"): (Op.GET_BUCKET_TAGGING, ""),
     (BUCKET, "PUT", "tagging"): (Op.PUT_BUCKET_TAGGING, ""),
     (BUCKET, "DELETE", "tagging"): (Op.DELETE_BUCKET_TAGGING, ""),

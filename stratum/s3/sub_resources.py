@@ -97,9 +97,6 @@ UNSET: Mapping[tuple[Level, str], Unset] = {
     (_B, "metrics"): _empty("ListMetricsConfigurationsResult", _NOT_TRUNCATED),
     (_B, "notification"): _empty("NotificationConfiguration"),
     (_B, "ownershipControls"): Unset("OwnershipControlsNotFoundError"),
-    (_B, "policy"): Unset("NoSuchBucketPolicy"),
-    (_B, "policyStatus"): Unset("NoSuchBucketPolicy"),
-    (_B, "publicAccessBlock"): Unset("NoSuchPublicAccessBlockConfiguration"),
     (_B, "replication"): Unset("ReplicationConfigurationNotFoundError"),
     (_B, "requestPayment"): _empty("RequestPaymentConfiguration", node("Payer", "BucketOwner")),
     (_B, "website"): Unset("NoSuchWebsiteConfiguration"),
@@ -114,8 +111,6 @@ DELETABLE = frozenset(
         "lifecycle",
         "metrics",
         "ownershipControls",
-        "policy",
-        "publicAccessBlock",
         "replication",
         "website",
     )
