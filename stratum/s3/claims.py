@@ -116,7 +116,7 @@ def _from_query(request: Request, query: Query) -> Claim:
     if not re.fullmatch(r"[0-9]{1,9}", expires) or not 1 <= int(expires) <= PRESIGNED_SECONDS_MAX:
         raise S3Error(_QUERY_MALFORMED, f"X-Amz-Expires must be between 1 and {PRESIGNED_SECONDS_MAX} seconds")
     timestamp = query["X-Amz-Date"]
-    time_s = _seconds(timestamp)
+    time_s = timestamp_s(timestamp)
     if time_s is None:
         raise S3Error(_QUERY_MALFORMED, "X-Amz-Date must be in the ISO8601 Long Format \"yyyyMMdd'T'HHmmss'Z'\"")
     content_sha256 = request.header("x-amz-content-sha256") or query.get("X-Amz-Content-Sha256", UNSIGNED_PAYLOAD)
@@ -151,7 +151,7 @@ def _claim(
 def _date_of(request: Request) -> tuple[str, int]:
     """The time of a request signed by header: x-amz-date, or Date in either form."""
     text = request.header("x-amz-date") or request.header("date") or ""
-    time_s = _seconds(text)
+    time_s = timestamp_s(text)
     if time_s is not None:
         return text, time_s
     time_s = parse_http_date(text) if text else None
@@ -160,7 +160,8 @@ def _date_of(request: Request) -> tuple[str, int]:
     return datetime.fromtimestamp(time_s, UTC).strftime("%Y%m%dT%H%M%SZ"), time_s
 
 
-def _seconds(text: str) -> int | None:
+def timestamp_s(text: str) -> int | None:
+    """Seconds since the epoch of `YYYYMMDDTHHMMSSZ`, or None."""
     match = _ISO.fullmatch(text)
     try:
         return int(datetime(*map(int, match.groups()), tzinfo=UTC).timestamp()) if match else None  # type: ignore[arg-type, misc]

@@ -41,7 +41,7 @@ class Payload:
     """
 
     body: AsyncIterator[bytes]
-    size: int
+    size: int | None  # declared, bytes; None: nobody said (forms)
     algorithms: frozenset[str]
     check: Check
     claimed: bool
@@ -62,7 +62,7 @@ class Payload:
 class _Expected:
     """What the headers promise of the body, and, once it has ended, its trailer."""
 
-    size: int
+    size: int | None
     sha256: str = ""  # hex; empty: the payload is not signed as a whole
     md5: bytes | None = None
     algorithm: str = ""  # of the checksum to verify and to store; empty: none
@@ -80,7 +80,7 @@ class _Expected:
 
     def check(self, digests: Mapping[str, bytes], size: int) -> Checksum | None:
         """See core.objects.Check."""
-        if size != self.size:
+        if self.size is not None and size != self.size:
             raise S3Error("IncompleteBody")
         if self.sha256 and digests["sha256"].hex() != self.sha256:
             computed = digests["sha256"].hex()
@@ -156,6 +156,27 @@ def open_payload(
         algorithms=expected.algorithms,
         check=expected.check,
         claimed=expected.md5 is not None or bool(algorithm),
+        algorithm=algorithm,
+        sent=expected.sent,
+    )
+
+
+def open_form_payload(
+    body: AsyncIterator[bytes], fields: Mapping[str, str], *, default_algorithm: str = "crc64nvme"
+) -> Payload:
+    """Return the file of a POST form, whose fields say what headers say of another body. Raises as `open_payload`."""
+    expected = _Expected(size=None)
+    _expect_md5(expected, fields)
+    _expect_checksum(expected, fields, presigned=True)
+    claimed = expected.md5 is not None or bool(expected.algorithm)
+    algorithm = expected.algorithm
+    expected.algorithm = algorithm or default_algorithm
+    return Payload(
+        body=body,
+        size=None,
+        algorithms=expected.algorithms,
+        check=expected.check,
+        claimed=claimed,
         algorithm=algorithm,
         sent=expected.sent,
     )

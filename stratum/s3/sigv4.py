@@ -32,7 +32,7 @@ SIGNING_KEYS_MAX = 1024
 EMPTY_SHA256 = hashlib.sha256(b"").hexdigest()
 
 _UNRESERVED_PATH = re.compile(rb"[A-Za-z0-9/_.~-]*")
-_NOBODYS_SECRET = "x" * 40  # signs for access keys that do not exist (V4)
+NOBODYS_SECRET = "x" * 40  # signs for access keys that do not exist (V4)
 
 
 @dataclass(slots=True)
@@ -116,7 +116,7 @@ class Verifier:
         try:
             secret, known = self._secret_of(claim.access_key), True
         except NoSuchCredential:
-            secret, known = _NOBODYS_SECRET, False
+            secret, known = NOBODYS_SECRET, False
         hashed = hashlib.sha256(canonical.encode("utf-8", "surrogateescape")).hexdigest()
         text = f"{ALGORITHM}\n{claim.timestamp}\n{claim.scope}\n{hashed}"
         key = self._signing_key(secret, claim)
