@@ -34,6 +34,7 @@ __all__ = [
     "asks_for_existing_tags",
     "evaluate",
     "parse_policy",
+    "resource_arn",
 ]
 
 KIND = "policy"
@@ -63,6 +64,11 @@ def evaluate(policies: Sequence[Policy], request: AccessRequest) -> Verdict:
     if Effect.DENY in effects:
         return Verdict.DENY
     return Verdict.ALLOW if Effect.ALLOW in effects else Verdict.NONE
+
+
+def resource_arn(bucket: str, key: bytes = b"") -> str:
+    """What policies call a bucket, or an object in it; keys are UTF-8."""
+    return f"{ARN}{bucket}/{key.decode()}" if key else ARN + bucket
 
 
 def asks_for_existing_tags(policies: Sequence[Policy]) -> bool:
