@@ -46,6 +46,24 @@ def check_write(condition: Condition, current: Inode | None) -> None:
         raise PreconditionFailed("If-None-Match")
 
 
+def check_delete(condition: Condition, current: Inode | None, *, marker: bool = False) -> None:
+    """May a delete take away what is there? Evaluate it in the change that deletes.
+
+    None: nothing is there, or (`marker`) a delete marker, which has no ETag and no size. Where nothing is, there is
+    nothing to refuse: a delete that is asked for once more finds it done (RFC 9110, 13.1.1). Raises PreconditionFailed.
+    """
+    if current is None:
+        named = bool(condition.if_match) and "*" not in condition.if_match
+        if marker and (named or condition.size is not None or condition.modified is not None):
+            raise PreconditionFailed("If-Match")
+        return
+    check_write(condition, current)
+    if condition.size not in (None, current.size):
+        raise PreconditionFailed("x-amz-if-match-size")
+    if condition.modified not in (None, _modified(current)):
+        raise PreconditionFailed("x-amz-if-match-last-modified-time")
+
+
 def _check_still_the_same(condition: Condition, current: Inode) -> None:
     if condition.if_match:
         if not _names(condition.if_match, current.etag):

@@ -64,9 +64,12 @@ def _is_checksum(name: PartName, stored: Checksum | None) -> bool:
     return stored.value == name.checksum
 
 
-def etag_of(parts: Sequence[Part]) -> str:
-    """hex(md5(md5 of part 1, md5 of part 2 ...))-N, as every client that checks it computes it."""
-    joined = b"".join(bytes.fromhex(part.etag) for part in parts)
+def etag_of(parts: Sequence[Part] | Sequence[PartName]) -> str:
+    """hex(md5(md5 of part 1, md5 of part 2 ...))-N, as every client that checks it computes it. Raises InvalidPart."""
+    try:
+        joined = b"".join(bytes.fromhex(part.etag) for part in parts)
+    except ValueError as error:
+        raise InvalidPart("the ETag of a part is no MD5") from error
     return f"{md5(joined, usedforsecurity=False).hexdigest()}-{len(parts)}"
 
 

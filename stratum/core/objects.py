@@ -20,6 +20,8 @@ class Condition:
     if_none_match: tuple[str, ...] = ()
     if_modified_since: int | None = None
     if_unmodified_since: int | None = None
+    size: int | None = None  # bytes; of a delete only (x-amz-if-match-size)
+    modified: int | None = None  # Last-Modified; of a delete only (x-amz-if-match-last-modified-time)
 
 
 UNCONDITIONAL = Condition()
@@ -91,6 +93,7 @@ class CopySpec:
     condition: Condition = UNCONDITIONAL
     owner: str = ""
     tags: Mapping[str, str] | None = None  # None: taken from the source
+    checksum_algorithm: str = ""  # of a checksum of the whole that is to be there; empty: those of the source
     acl: Acl | None = None
     retention: Retention | None = None
     legal_hold: bool = False

@@ -145,6 +145,7 @@ class Inode(msgspec.Struct, frozen=True, array_like=True):
     sealed: Sealed | None = None
     storage_class: str = ""  # empty: STANDARD
     part_checksums: tuple[str, ...] = ()  # base64, one for each of `parts`
+    upload: str = ""  # id of the multipart upload that Complete made it from, so that a repeated Complete is known
 
 
 class Entry(msgspec.Struct, frozen=True, array_like=True):

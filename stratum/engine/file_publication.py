@@ -55,6 +55,7 @@ def publish(txn: Txn, mounted: Mounted, new: Publication) -> Inode | None:
         parts=(),
         generation=old.generation + 1,
         part_checksums=(),
+        upload="",
     )
     if place is not None:
         inode = arrived(txn, place.place, inode)

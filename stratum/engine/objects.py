@@ -9,18 +9,19 @@ Invariants
         `read_durable`.
 """
 
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Iterator, Mapping
+from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from functools import partial
-from hashlib import md5
 from typing import TypeVar
 
 import msgspec
 import trio
 
-from stratum.core.conditions import check_read, check_write
+from stratum.core.checksums import FULL_OBJECT, Digests, encode_base64
+from stratum.core.conditions import check_delete, check_read, check_write
 from stratum.core.config import Limits
-from stratum.core.errors import NoSuchKey, NoSuchVersion, StratumError
+from stratum.core.errors import Conflict, MarkerFound, NoSuchKey, NoSuchVersion, StratumError
 from stratum.core.inodes import get_inode
 from stratum.core.listing import list_page
 from stratum.core.locks import KIND as LOCK
@@ -76,6 +77,7 @@ class NewObject:
     legal_hold: bool = False
     sealed: Sealed | None = None
     storage_class: str = ""
+    upload: str = ""
     event: str = "ObjectCreated:Put"
     principal: str = ""
 
@@ -91,6 +93,15 @@ class OpenObject:
     def stream(self, start: int, stop: int) -> AsyncGenerator[bytes, None]:
         """Yield the verified bytes [start, stop) in pieces of at most 1 MiB."""
         return self.surroundings.contents.stream(self.spans, start, stop)
+
+
+@dataclass(frozen=True, slots=True)
+class KnownChecksum:
+    """A checksum that was computed of a content before the change that wants it."""
+
+    content: int
+    etag: str
+    checksum: Checksum
 
 
 class Objects:
@@ -212,6 +223,7 @@ class Objects:
             sealed=new.sealed,
             storage_class=new.storage_class,
             part_checksums=new.part_checksums,
+            upload=new.upload,
         )
         save(txn, inode_key(number), inode)
         if new.content:
@@ -282,7 +294,7 @@ class Objects:
         await self._settle(bucket, key)
 
         def change(txn: Txn) -> Deleted:
-            check_now(txn, bucket, key, condition, version=version)
+            _check_deletion(txn, bucket, key, condition, version)
             place = self.place(txn, bucket, key)
             if version is None:
                 removed = mark_deleted(txn, place, principal)
@@ -324,18 +336,22 @@ class Objects:
         check_key(key)
         await self._settle(source_bucket, source_key)
         await self._settle(bucket, key)
+        known = await self._checksum_for_copy(source_bucket, source_key, source_version, spec.checksum_algorithm)
 
         def change(txn: Txn) -> tuple[ObjectView, list[Change]]:
             source = object_at(txn, source_bucket, source_key, source_version).inode
             check_read(spec.source_condition, source, copying=True)
             check_now(txn, bucket, key, spec.condition)
+            checksum = _copied_checksum(spec, source, known)
             new = NewObject(
                 content=source.content,
                 size=source.size,
                 etag=source.etag,
                 headers=dict(source.headers if spec.headers is None else spec.headers),
                 metadata=dict(source.metadata if spec.metadata is None else spec.metadata),
-                checksum=source.checksum,
+                checksum=checksum,
+                parts=source.parts,
+                part_checksums=source.part_checksums if checksum == source.checksum else (),
                 owner=spec.owner,
                 tags=dict(source.tags if spec.tags is None else spec.tags),
                 acl=spec.acl,
@@ -349,12 +365,27 @@ class Objects:
 
         return await self.commit(change)
 
-    async def md5_of(self, source: OpenObject, start: int, stop: int) -> str:
-        """Return the hex md5 of bytes [start, stop) of an open object; reads them once."""
-        digest = md5(usedforsecurity=False)
-        async for piece in source.stream(start, stop):
-            await trio.to_thread.run_sync(digest.update, piece)
-        return digest.hexdigest()
+    async def digests_of(
+        self, source: OpenObject, start: int, stop: int, algorithms: Iterable[str]
+    ) -> Mapping[str, bytes]:
+        """Return {algorithm: raw digest} of bytes [start, stop) of an open object; reads them once."""
+        digests = Digests(algorithms)
+        async with aclosing(source.stream(start, stop)) as pieces:
+            async for piece in pieces:
+                await trio.to_thread.run_sync(digests.update, piece)
+        return digests.results()
+
+    async def _checksum_for_copy(
+        self, bucket: str, key: bytes, version: str | None, algorithm: str
+    ) -> KnownChecksum | None:
+        """Read the source of a copy for the checksum it is to have, if that is another than it has already."""
+        if not algorithm:
+            return None
+        source = await self.open(bucket, key, version)
+        if _has_whole(source.view.inode, algorithm):
+            return None
+        raw = (await self.digests_of(source, 0, source.view.size, [algorithm]))[algorithm]
+        return KnownChecksum(source.view.inode.content, source.view.etag, Checksum(algorithm, encode_base64(raw)))
 
     async def list(self, bucket: str, query: ListQuery) -> ListPage:
         """Return one page of keys in UTF-8 byte order. Raises NoSuchBucket."""
@@ -397,8 +428,8 @@ def _default_retention(txn: Txn, bucket: str, place: Place) -> Retention | None:
     return default_retention(configuration(txn, bucket, LOCK, ObjectLock), place.maker.now)
 
 
-def check_now(txn: Txn, bucket: str, key: bytes, condition: Condition, *, version: str | None = None) -> None:
-    """Inside a change: refuse if the condition does not hold for the current object (or that version).
+def check_now(txn: Txn, bucket: str, key: bytes, condition: Condition) -> None:
+    """Inside a change: refuse if the condition does not hold for the current object.
 
     Raises NoSuchBucket, NoSuchKey, PreconditionFailed.
     """
@@ -406,10 +437,36 @@ def check_now(txn: Txn, bucket: str, key: bytes, condition: Condition, *, versio
     if condition == UNCONDITIONAL:
         return
     try:
-        current: Inode | None = object_at(txn, bucket, key, version).inode
-    except (NoSuchKey, NoSuchVersion):
+        current: Inode | None = object_at(txn, bucket, key).inode
+    except NoSuchKey:
         current = None
     check_write(condition, current)
+
+
+def _check_deletion(txn: Txn, bucket: str, key: bytes, condition: Condition, version: str | None) -> None:
+    """Inside a change: refuse if the condition does not hold for the current object, or the named version."""
+    if condition == UNCONDITIONAL:
+        return
+    try:
+        check_delete(condition, object_at(txn, bucket, key, version).inode)
+    except MarkerFound:
+        check_delete(condition, None, marker=True)
+    except (NoSuchKey, NoSuchVersion):
+        check_delete(condition, None)
+
+
+def _copied_checksum(spec: CopySpec, source: Inode, known: KnownChecksum | None) -> Checksum | None:
+    """The checksum that a copy is to have. Raises Conflict if the source is no longer what it was computed of."""
+    if not spec.checksum_algorithm or _has_whole(source, spec.checksum_algorithm):
+        return source.checksum
+    if known is None or (known.content, known.etag) != (source.content, source.etag):
+        raise Conflict("the source of the copy changed meanwhile")
+    return known.checksum
+
+
+def _has_whole(source: Inode, algorithm: str) -> bool:
+    checksum = source.checksum
+    return checksum is not None and (checksum.algorithm, checksum.kind) == (algorithm, FULL_OBJECT)
 
 
 def _spans_of(txn: Txn, view: ObjectView) -> list[Span]:

@@ -13,11 +13,19 @@ from dataclasses import dataclass
 
 import trio
 
+from stratum.core.checksums import encode_base64
 from stratum.core.conditions import check_read
 from stratum.core.config import Limits
-from stratum.core.errors import InvalidArgument, NoSuchUpload
+from stratum.core.errors import InvalidArgument, NoSuchKey, NoSuchUpload, RangeNotSatisfiable, TooLarge
 from stratum.core.manifest import attach, copy_spans, detach, part_user
-from stratum.core.multipart import assemble, checksum_of, choose_parts, etag_of
+from stratum.core.multipart import (
+    algorithm_of,
+    assemble,
+    checksum_of,
+    choose_parts,
+    etag_of,
+    part_checksums_of,
+)
 from stratum.core.names import check_key
 from stratum.core.namespace import Change
 from stratum.core.objects import UNCONDITIONAL, Check, Condition, ObjectView, PartName, UploadSpec, accept
@@ -134,16 +142,21 @@ class Uploads:
     ) -> Part:
         """Make a part from bytes [first, last + 1) of an object. No byte moves, but they are read once for the ETag.
 
-        Raises NoSuchUpload, NoSuchKey, InvalidArgument (range outside the source), PreconditionFailed.
+        Raises NoSuchUpload, NoSuchKey, NoSuchVersion, MarkerFound, RangeNotSatisfiable (not inside the source),
+        TooLarge, PreconditionFailed.
         """
         self._check_number(number)
+        algorithm = algorithm_of(await self.get(bucket, key, upload_id))
         source = await self._objects.open(source_bucket, source_key, source_version)
         check_read(source_condition, source.view.inode, copying=True)
         start, stop = byte_range or (0, source.view.size)
         if not 0 <= start <= stop <= source.view.size:
-            raise InvalidArgument(f"the range is not inside the source's {source.view.size} bytes")
-        etag = await self._objects.md5_of(source, start, stop)
-        now = self._around.now_ns()
+            raise RangeNotSatisfiable(f"Range specified is not valid for source object of size: {source.view.size}")
+        if stop - start > self._limits.part_bytes_max:
+            raise TooLarge(f"over {self._limits.part_bytes_max} bytes")
+        digests = await self._objects.digests_of(source, start, stop, {"md5", algorithm})
+        checksum = Checksum(algorithm, encode_base64(digests[algorithm]))
+        etag, now = digests["md5"].hex(), self._around.now_ns()
 
         def change(txn: Txn) -> Part:
             _find(txn, bucket, key, upload_id)
@@ -151,7 +164,7 @@ class Uploads:
             check_read(Condition(if_match=(source.view.etag,)), current.inode, copying=True)
             content = take_number(txn, "content")
             copy_spans(txn, current.inode.content, start, stop, content, 0)
-            part = Part(content=content, size=stop - start, etag=etag, modified=now)
+            part = Part(content=content, size=stop - start, etag=etag, modified=now, checksum=checksum)
             _replace_part(txn, upload_id, number, part)
             return part
 
@@ -175,12 +188,15 @@ class Uploads:
     ) -> ObjectView:
         """Make the object from the named parts, free the others, end the upload (U1).
 
-        Raises NoSuchUpload, InvalidPart, InvalidPartOrder, PartTooSmall, BadDigest, IncompleteBody (`size` differs),
-        PreconditionFailed.
+        A Complete that is sent again, because its answer was lost, finds the object that it made.
+        Raises NoSuchUpload, InvalidPart, InvalidPartOrder, PartTooSmall, BadDigest, WrongSize, PreconditionFailed.
         """
 
         def change(txn: Txn) -> tuple[ObjectView, list[Change]]:
-            upload = _find(txn, bucket, key, upload_id)
+            try:
+                upload = _find(txn, bucket, key, upload_id)
+            except NoSuchUpload:
+                return _completed_before(txn, bucket, key, upload_id, names), []
             stored = dict(parts_of(txn, upload_id))
             parts = choose_parts(names, stored, self._limits.part_bytes_min, size)
             check_now(txn, bucket, key, condition)
@@ -192,6 +208,8 @@ class Uploads:
                 metadata=upload.metadata,
                 checksum=checksum_of(upload, parts, checksum),
                 parts=tuple(part.size for part in parts),
+                part_checksums=part_checksums_of(upload, parts),
+                upload=upload_id,
                 owner=upload.owner,
                 tags=upload.tags,
                 acl=upload.acl,
@@ -248,6 +266,17 @@ def _find(txn: Txn, bucket: str, key: bytes, upload_id: str) -> Upload:
     if upload is None or upload.bucket != bucket or upload.key != key:
         raise NoSuchUpload(upload_id)
     return upload
+
+
+def _completed_before(txn: Txn, bucket: str, key: bytes, upload_id: str, names: Sequence[PartName]) -> ObjectView:
+    """The object that Complete made of this upload and these parts, if the key still shows it. Raises NoSuchUpload."""
+    try:
+        view = object_at(txn, bucket, key)
+    except NoSuchKey as error:
+        raise NoSuchUpload(upload_id) from error
+    if not view.inode.upload or view.inode.upload != upload_id or view.etag != etag_of(names):
+        raise NoSuchUpload(upload_id)
+    return view
 
 
 def _replace_part(txn: Txn, upload_id: str, number: int, part: Part) -> None:

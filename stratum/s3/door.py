@@ -14,6 +14,7 @@ from stratum.core.errors import StratumError
 from stratum.engine.engine import Engine
 from stratum.s3 import (
     access_control,
+    attributes,
     bucket_policy,
     cors,
     form_upload,
@@ -23,11 +24,13 @@ from stratum.s3 import (
     object_lock,
     object_read,
     object_write,
+    payment,
     public_access,
     service,
     storage_class,
     tagging,
     versioning,
+    website,
 )
 from stratum.s3.call import Call, Handler
 from stratum.s3.errors import S3Error, error_response
@@ -39,6 +42,7 @@ from stratum.s3.payload import open_payload
 from stratum.s3.routes import Op, Route, parse_query, route
 from stratum.s3.sigv4 import Verified, Verifier
 from stratum.s3.unserved import refuse_unserved
+from stratum.s3.website_serving import serve_website
 
 log = logging.getLogger(__name__)
 
@@ -62,7 +66,7 @@ HANDLERS: Mapping[Op, Handler] = {
     Op.PUT_OBJECT: object_write.put_object,
     Op.COPY_OBJECT: object_write.copy_object,
     Op.DELETE_OBJECT: object_write.delete_object,
-    Op.GET_OBJECT_ATTRIBUTES: object_read.get_object_attributes,
+    Op.GET_OBJECT_ATTRIBUTES: attributes.get_object_attributes,
     Op.GET_OBJECT_ACL: access_control.get_object_acl,
     Op.PUT_OBJECT_ACL: access_control.put_object_acl,
     Op.CREATE_UPLOAD: multipart.create_upload,
@@ -72,6 +76,11 @@ HANDLERS: Mapping[Op, Handler] = {
     Op.ABORT_UPLOAD: multipart.abort_upload,
     Op.LIST_PARTS: multipart.list_parts,
     Op.POST_OBJECT: form_upload.post_object,
+    Op.GET_BUCKET_WEBSITE: website.get_bucket_website,
+    Op.PUT_BUCKET_WEBSITE: website.put_bucket_website,
+    Op.DELETE_BUCKET_WEBSITE: website.delete_bucket_website,
+    Op.GET_REQUEST_PAYMENT: payment.get_request_payment,
+    Op.PUT_REQUEST_PAYMENT: payment.put_request_payment,
     Op.GET_BUCKET_CORS: cors.get_bucket_cors,
     Op.PUT_BUCKET_CORS: cors.put_bucket_cors,
     Op.DELETE_BUCKET_CORS: cors.delete_bucket_cors,
@@ -103,6 +112,11 @@ HANDLERS: Mapping[Op, Handler] = {
 }
 
 NO_DEFAULT_CHECKSUM = {Op.COMPLETE_UPLOAD, Op.DELETE_OBJECTS, Op.CREATE_BUCKET}
+
+
+async def _nobodys(call: Call) -> Response:
+    """What anyone may do: nothing."""
+    raise S3Error("AccessDenied")
 
 
 class S3Door:
@@ -150,6 +164,8 @@ class S3Door:
             raise S3Error("SlowDown")
         if request.method == "OPTIONS":
             return cors.preflight(self._engine, request)
+        if request.website:
+            return await serve_website(self._engine, request, _nobodys)
         if is_form(request):
             return await self._run(await form_call(self._engine, request, now_s=self._now_s()))
         verified = self._verifier.verify(request, now_s=self._now_s())

@@ -11,7 +11,7 @@ Invariants
 """
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from email.utils import formatdate, parsedate_to_datetime
 from functools import lru_cache
@@ -29,15 +29,18 @@ STORED = (
     "content-type",
     "expires",
 )
+REDIRECT_LOCATION = "x-amz-website-redirect-location"  # stored with an object like a header of its own
 META = "x-amz-meta-"
 METADATA_BYTES = 2 * KIB
 HEADER_VALUE_BYTES = 4 * KIB
+REDIRECT_BYTES = 2 * KIB
 DEFAULT_CONTENT_TYPE = "binary/octet-stream"  # as AWS answers when none was sent
 
 _PRINTABLE = re.compile(r"[\t\x20-\x7e]*")
 _META_NAME = re.compile(r"[a-z0-9!#$%&'*+.^_`|~-]+")
 _RANGE = re.compile(r"bytes=\s*(\d*)\s*-\s*(\d*)\s*", re.ASCII | re.IGNORECASE)
 _COPY_RANGE = re.compile(r"bytes=(\d{1,18})-(\d{1,18})", re.ASCII)
+_SIZE = re.compile(r"[0-9]{1,18}", re.ASCII)
 _ETAG = re.compile(r'\s*(?:(W/)?"([^"]*)"|([^",\s]+))\s*(?:,|$)')
 NANOSECONDS = 10**9
 
@@ -56,7 +59,15 @@ def object_headers(headers: Mapping[str, str]) -> dict[str, str]:
         codings = [each.strip() for each in found.pop("content-encoding").split(",")]
         kept = ",".join(each for each in codings if each and each.lower() != "aws-chunked")
         found |= {"content-encoding": kept} if kept else {}
-    return {name: checked(name, value) for name, value in found.items() if value}
+    return {name: checked(name, value) for name, value in found.items() if value} | redirect_location(headers)
+
+
+def redirect_location(headers: Mapping[str, str]) -> dict[str, str]:
+    """Where a web site sends those who ask for the object, if it says so. Raises InvalidRedirectLocation."""
+    value = headers.get(REDIRECT_LOCATION, "")
+    if value and (len(value) > REDIRECT_BYTES or not value.startswith(("/", "http://", "https://"))):
+        raise S3Error("InvalidRedirectLocation")
+    return {REDIRECT_LOCATION: checked(REDIRECT_LOCATION, value)} if value else {}
 
 
 def user_metadata(headers: Mapping[str, str], limit: int = METADATA_BYTES) -> dict[str, str]:
@@ -106,6 +117,15 @@ def parse_http_date(text: str) -> int | None:
         return int((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp())
     except (ValueError, OverflowError, TypeError, IndexError):
         return None
+
+
+def parse_date(text: str) -> int | None:
+    """Return whole seconds since the epoch of an HTTP or an ISO 8601 date (UTC unless it says otherwise), or None."""
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        return parse_http_date(text)
+    return int((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp())
 
 
 # --- ranges ---------------------------------------------------------------------------------------------------
@@ -191,38 +211,29 @@ def _condition(headers: Mapping[str, str], prefix: str) -> Condition:
 
 
 def write_condition(headers: Mapping[str, str]) -> Condition:
-    """Return the conditions of a PUT, Complete, or the destination of a copy (H2).
+    """Return the conditions of a PUT, Complete, or the destination of a copy (H2): `If-Match` and `If-None-Match`.
 
-    `If-None-Match` takes `*` only, `If-Match` one ETag. Raises NotImplemented for any other.
+    AWS keeps `If-None-Match` only for `*`; it is kept for any ETag here. Dates are NotImplemented.
     """
     _refuse(headers, "if-modified-since", "if-unmodified-since")
-    condition = _condition(headers, "")
-    if condition.if_none_match not in ((), ("*",)):
-        raise _unknown("If-None-Match")
-    _one_etag(condition, lambda etag: etag != "*")
-    if condition.if_match and condition.if_none_match:
-        raise _unknown("If-Match")
-    return condition
+    return _condition(headers, "")
 
 
 def delete_condition(headers: Mapping[str, str]) -> Condition:
-    """Return the condition of a DELETE: `If-Match` with one ETag or `*` (H2)."""
-    _refuse(
-        headers,
-        "if-modified-since",
-        "if-unmodified-since",
-        "if-none-match",
-        "x-amz-if-match-size",
-        "x-amz-if-match-last-modified-time",
-    )
-    condition = _condition(headers, "")
-    _one_etag(condition, lambda etag: True)
-    return condition
+    """Return the condition of a DELETE: `If-Match`, the size, the Last-Modified (H2)."""
+    _refuse(headers, "if-modified-since", "if-unmodified-since", "if-none-match")
+    names = ("if-match", "x-amz-if-match-size", "x-amz-if-match-last-modified-time")
+    return named_condition(*(headers.get(name) for name in names))
 
 
-def _one_etag(condition: Condition, allowed: Callable[[str], bool]) -> None:
-    if len(condition.if_match) > 1 or not all(map(allowed, condition.if_match)):
-        raise _unknown("If-Match")
+def named_condition(etag: str | None, size: str | None, modified: str | None) -> Condition:
+    """Return the condition of a delete, from a header or from a key of DeleteObjects. Raises InvalidArgument."""
+    if size is not None and not _SIZE.fullmatch(size.strip()):
+        raise S3Error("InvalidArgument", "The size is not a number.", ArgumentName="Size", ArgumentValue=size)
+    seconds = None if modified is None else parse_date(modified.strip())
+    if modified is not None and seconds is None:
+        raise S3Error("InvalidArgument", "The time is not well formed.", ArgumentName="LastModifiedTime")
+    return Condition(if_match=parse_etags(etag), size=None if size is None else int(size), modified=seconds)
 
 
 def _refuse(headers: Mapping[str, str], *names: str) -> None:

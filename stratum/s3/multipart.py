@@ -6,11 +6,14 @@ service, xml}.
 
 import re
 
+from stratum.core.checksums import ALGORITHMS
+from stratum.core.multipart import algorithm_of
 from stratum.core.objects import PartName, UploadSpec
-from stratum.core.records import Checksum, Part
+from stratum.core.records import Part
 from stratum.s3.access_control import refuse_grants
 from stratum.s3.answers import checksum_headers, checksum_nodes, owner_node, prefix_nodes, quoted, shown, xml_answer
 from stratum.s3.call import Call
+from stratum.s3.checksum_headers import check_part_algorithm, checksum_plan, claimed_checksum
 from stratum.s3.errors import S3Error
 from stratum.s3.headers import (
     copy_source_condition,
@@ -30,25 +33,16 @@ from stratum.s3.storage_class import storage_class_of
 from stratum.s3.tagging import header_tags
 from stratum.s3.xml import Node, child_text, children, node
 
-ALGORITHMS = ("CRC32", "CRC32C", "CRC64NVME", "SHA1", "SHA256")
-TYPES = {  # algorithm -> (allowed types, the default first)
-    "CRC32": ("COMPOSITE", "FULL_OBJECT"),
-    "CRC32C": ("COMPOSITE", "FULL_OBJECT"),
-    "CRC64NVME": ("FULL_OBJECT",),
-    "SHA1": ("COMPOSITE",),
-    "SHA256": ("COMPOSITE",),
-}
-
 
 async def create_upload(call: Call) -> Response:
     """POST /bucket/key?uploads."""
     refuse_grants(call)
-    algorithm, kind = _checksum_plan(call)
+    algorithm, kind = checksum_plan(call.headers)
     retention, legal_hold = await header_lock(call)
     spec = UploadSpec(
         headers=object_headers(call.headers),
         metadata=user_metadata(call.headers, call.engine.limits.metadata_bytes),
-        checksum_algorithm=algorithm.lower(),
+        checksum_algorithm=algorithm,
         checksum_type=kind,
         owner=call.principal,
         tags=header_tags(call.headers),
@@ -59,7 +53,7 @@ async def create_upload(call: Call) -> Response:
     upload = await call.engine.uploads.create(call.bucket, call.key, spec)
     headers = []
     if algorithm:
-        headers = [(b"x-amz-checksum-algorithm", algorithm.encode()), (b"x-amz-checksum-type", kind.encode())]
+        headers = [(b"x-amz-checksum-algorithm", algorithm.upper().encode()), (b"x-amz-checksum-type", kind.encode())]
     return xml_answer(
         node(
             "InitiateMultipartUploadResult",
@@ -69,20 +63,6 @@ async def create_upload(call: Call) -> Response:
         ),
         headers,
     )
-
-
-def _checksum_plan(call: Call) -> tuple[str, str]:
-    algorithm = call.headers.get("x-amz-checksum-algorithm", "").upper()
-    kind = call.headers.get("x-amz-checksum-type", "").upper()
-    if not algorithm:
-        if kind:
-            raise S3Error("InvalidRequest", "The x-amz-checksum-type header can only be used with an algorithm")
-        return "", ""
-    if algorithm not in TYPES:
-        raise S3Error("InvalidRequest", "Checksum algorithm provided is unsupported.")
-    if kind and kind not in TYPES[algorithm]:
-        raise S3Error("InvalidRequest", f"The {kind} checksum type cannot be used with the {algorithm} algorithm.")
-    return algorithm, kind or TYPES[algorithm][0]
 
 
 def _part_number(call: Call) -> int:
@@ -97,16 +77,20 @@ async def upload_part(call: Call) -> Response:
     number = _part_number(call)
     if call.payload.size is not None and call.payload.size > call.engine.limits.part_bytes_max:
         raise S3Error("EntityTooLarge", "Your proposed upload exceeds the maximum allowed size")
+    upload = await call.engine.uploads.get(call.bucket, call.key, call.query["uploadId"])
+    check_part_algorithm(upload.checksum_algorithm, call.payload.algorithm)
+    payload = call.payload.storing(algorithm_of(upload))
     part = await call.engine.uploads.part(
         call.bucket,
         call.key,
         call.query["uploadId"],
         number,
-        call.payload.body,
-        algorithms=call.payload.algorithms,
-        check=call.payload.check,
+        payload.body,
+        algorithms=payload.algorithms,
+        check=payload.check,
     )
-    headers = [pair for pair in checksum_headers(part.checksum) if pair[0] != b"x-amz-checksum-type"]
+    shown = checksum_headers(payload.sent() or part.checksum)
+    headers = [pair for pair in shown if pair[0] != b"x-amz-checksum-type"]
     return Response(200, [(b"etag", quoted(part.etag).encode()), *headers], b"")
 
 
@@ -126,7 +110,12 @@ async def upload_part_copy(call: Call) -> Response:
         version,
     )
     return xml_answer(
-        node("CopyPartResult", node("LastModified", iso_date(part.modified)), node("ETag", quoted(part.etag))),
+        node(
+            "CopyPartResult",
+            node("LastModified", iso_date(part.modified)),
+            node("ETag", quoted(part.etag)),
+            *_checksum_nodes(part),
+        ),
         [(b"x-amz-copy-source-version-id", version.encode())] if version else [],
     )
 
@@ -143,7 +132,7 @@ async def complete_upload(call: Call) -> Response:
         call.query["uploadId"],
         names,
         condition=write_condition(call.headers),
-        checksum=_claimed(call),
+        checksum=claimed_checksum(call.headers),
         size=_object_size(call),
         principal=call.principal,
     )
@@ -165,17 +154,10 @@ def _part_name(element: Node) -> PartName:
     number, etag = child_text(element, "PartNumber"), child_text(element, "ETag")
     if not number or not etag or not re.fullmatch(r"[0-9]{1,9}", number.strip()):
         raise S3Error("MalformedXML")
-    checksums = [child_text(element, "Checksum" + name) for name in ALGORITHMS]
-    checksum = next((text for text in checksums if text), "")
-    return PartName(number=int(number), etag=etag.strip().strip('"'), checksum=checksum)
-
-
-def _claimed(call: Call) -> Checksum | None:
-    for name in ALGORITHMS:
-        value = call.headers.get(f"x-amz-checksum-{name.lower()}")
-        if value:
-            return Checksum(name.lower(), value, call.headers.get("x-amz-checksum-type", ""))
-    return None
+    checksums = {name: child_text(element, "Checksum" + name.upper()) or "" for name in ALGORITHMS}
+    algorithm = next((name for name, text in checksums.items() if text), "")
+    etag = etag.strip().strip('"')
+    return PartName(number=int(number), etag=etag, checksum=checksums.get(algorithm, ""), algorithm=algorithm)
 
 
 def _object_size(call: Call) -> int | None:
@@ -227,15 +209,18 @@ def _person(name: str) -> tuple[Node, Node]:
 
 
 def _part_node(number: int, part: Part) -> Node:
-    shown_checksum = [node(name, text) for name, text in checksum_nodes(part.checksum) if name != "ChecksumType"]
     return node(
         "Part",
         node("PartNumber", str(number)),
         node("LastModified", iso_date(part.modified)),
         node("ETag", quoted(part.etag)),
         node("Size", str(part.size)),
-        *shown_checksum,
+        *_checksum_nodes(part),
     )
+
+
+def _checksum_nodes(part: Part) -> list[Node]:
+    return [node(name, text) for name, text in checksum_nodes(part.checksum) if name != "ChecksumType"]
 
 
 async def list_uploads(call: Call) -> Response:

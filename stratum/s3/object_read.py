@@ -9,18 +9,16 @@ from contextlib import aclosing
 from stratum.core.conditions import check_read
 from stratum.core.errors import RangeNotSatisfiable
 from stratum.core.objects import ObjectView
-from stratum.s3.answers import checksum_nodes, quoted, xml_answer
+from stratum.core.records import Checksum
+from stratum.s3.answers import checksum_headers, quoted
 from stratum.s3.call import Call
 from stratum.s3.errors import S3Error
 from stratum.s3.headers import condition_of, http_date, parse_range, response_overrides
 from stratum.s3.http import Response
 from stratum.s3.object_lock import lock_headers
 from stratum.s3.tagging import tag_headers
-from stratum.s3.xml import Node, node
 
 Header = tuple[bytes, bytes]
-
-ATTRIBUTES = frozenset(("ETag", "Checksum", "ObjectParts", "StorageClass", "ObjectSize"))
 
 
 async def get_object(call: Call) -> Response:
@@ -85,6 +83,8 @@ def _span(call: Call, view: ObjectView) -> tuple[int, int, int, list[Header]]:
 
 def _part_span(call: Call, view: ObjectView) -> tuple[int, int, int, list[Header]]:
     text = call.query["partNumber"]
+    if "range" in call.headers:
+        raise S3Error("InvalidRequest", "Cannot specify both Range header and partNumber query parameter")
     sizes = view.inode.parts or (view.size,)
     if not text.isdecimal() or not 1 <= int(text) <= call.engine.limits.parts:
         raise S3Error("InvalidArgument", "Part number must be an integer between 1 and 10000, inclusive")
@@ -107,28 +107,6 @@ def _partial(view: ObjectView, start: int, stop: int) -> tuple[int, int, int, li
     return 206, start, stop, headers
 
 
-async def get_object_attributes(call: Call) -> Response:
-    """GET /bucket/key?attributes: what x-amz-object-attributes asks for."""
-    wanted = {each.strip() for each in call.headers.get("x-amz-object-attributes", "").split(",") if each.strip()}
-    if not wanted or wanted - ATTRIBUTES:
-        raise S3Error("InvalidArgument", "Invalid attribute name specified.")
-    view = await call.engine.objects.head(call.bucket, call.key, call.version)
-    inode = view.inode
-    shown: list[Node] = []
-    if "ETag" in wanted:
-        shown.append(node("ETag", view.etag))
-    if "Checksum" in wanted and inode.checksum is not None:
-        shown.append(node("Checksum", *(node(name, text) for name, text in checksum_nodes(inode.checksum))))
-    if "ObjectParts" in wanted and inode.parts:
-        shown.append(node("ObjectParts", node("TotalPartsCount", str(len(inode.parts)))))
-    if "StorageClass" in wanted:
-        shown.append(node("StorageClass", "STANDARD"))
-    if "ObjectSize" in wanted:
-        shown.append(node("ObjectSize", str(view.size)))
-    headers = [each for each in validators(view) if each[0] != b"etag"]
-    return xml_answer(node("GetObjectAttributesResponse", *shown), headers)
-
-
 def validators(view: ObjectView) -> list[Header]:
     """What a 304 carries."""
     return [
@@ -148,8 +126,20 @@ def described(call: Call, view: ObjectView, *, whole: bool) -> list[Header]:
         for name, value in view.inode.metadata.items()
     ]
     headers += [*tag_headers(view), *lock_headers(view)]
-    checksum = view.inode.checksum
-    if whole and checksum is not None and call.headers.get("x-amz-checksum-mode", "").upper() == "ENABLED":
-        headers.append((b"x-amz-checksum-" + checksum.algorithm.encode(), checksum.value.encode()))
-        headers.append((b"x-amz-checksum-type", checksum.kind.encode()))
-    return headers
+    return [*headers, *checksum_headers(_shown_checksum(call, view, whole=whole))]
+
+
+def _shown_checksum(call: Call, view: ObjectView, *, whole: bool) -> Checksum | None:
+    """The checksum of exactly the bytes of this answer, if it was asked for and is known: never of a range.
+
+    Of a part it is that of the part, with the type of the whole.
+    """
+    inode = view.inode
+    if inode.checksum is None or call.headers.get("x-amz-checksum-mode", "").upper() != "ENABLED":
+        return None
+    if "partNumber" not in call.query or not inode.parts:
+        return inode.checksum if whole or "partNumber" in call.query else None
+    if not inode.part_checksums:
+        return None
+    value = inode.part_checksums[int(call.query["partNumber"]) - 1]
+    return Checksum(inode.checksum.algorithm, value, inode.checksum.kind)

@@ -8,11 +8,13 @@ from stratum.core.objects import CopySpec, Deleted, ObjectView, PutSpec
 from stratum.s3.access_control import refuse_grants
 from stratum.s3.answers import checksum_headers, checksum_nodes, quoted, xml_answer
 from stratum.s3.call import Call
+from stratum.s3.checksum_headers import wanted_algorithm
 from stratum.s3.errors import S3Error, answer_for
 from stratum.s3.headers import (
     copy_source_condition,
     delete_condition,
     iso_date,
+    named_condition,
     object_headers,
     user_metadata,
     write_condition,
@@ -78,6 +80,7 @@ async def copy_object(call: Call) -> Response:
         source_condition=copy_source_condition(call.headers),
         condition=write_condition(call.headers),
         owner=call.principal,
+        checksum_algorithm=wanted_algorithm(call.headers),
         tags=copied_tags(call.headers),
         retention=retention,
         legal_hold=legal_hold,
@@ -131,18 +134,20 @@ async def delete_objects(call: Call) -> Response:
         raise S3Error("MalformedXML")
     await call.engine.buckets.get(call.bucket)
     quiet = (child_text(document, "Quiet") or "").lower() == "true"
-    shown = [await _delete_one(call, child_text(each, "Key"), child_text(each, "VersionId")) for each in objects]
+    shown = [await _delete_one(call, each) for each in objects]
     kept = [each for name, each in shown if not (quiet and name == "Deleted")]
     return xml_answer(node("DeleteResult", *kept))
 
 
-async def _delete_one(call: Call, key: str | None, version: str | None) -> tuple[str, Node]:
+async def _delete_one(call: Call, element: Node) -> tuple[str, Node]:
+    key, version = child_text(element, "Key"), child_text(element, "VersionId")
     if not key:
         raise S3Error("MalformedXML")
     try:
         deleted = await call.engine.objects.delete(
             call.bucket,
             key.encode(),
+            named_condition(*(child_text(element, name) for name in ("ETag", "Size", "LastModifiedTime"))),
             version=version or None,
             bypass_governance=bypasses_governance(call),
             principal=call.principal,

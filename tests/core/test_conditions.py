@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stratum.core.conditions import check_read, check_write
+from stratum.core.conditions import check_delete, check_read, check_write
 from stratum.core.errors import NoSuchKey, PreconditionFailed
 from stratum.core.objects import UNCONDITIONAL, Condition
 from stratum.core.records import Inode, Kind
@@ -111,3 +111,33 @@ def test_without_conditions_everything_goes():
     assert check_read(UNCONDITIONAL, an_object(etag="")) == "ok"
     check_write(UNCONDITIONAL, None)
     check_write(UNCONDITIONAL, an_object())
+
+
+def delete(current: Inode | None, *, marker: bool = False, **condition) -> str:
+    try:
+        check_delete(Condition(**condition), current, marker=marker)
+    except PreconditionFailed:
+        return "failed"
+    return "ok"
+
+
+@pytest.mark.parametrize(
+    ("condition", "answer", "of_a_marker"),
+    [
+        ({}, "ok", "ok"),
+        ({"if_match": ("*",)}, "ok", "ok"),
+        ({"if_match": ("e",)}, "ok", "failed"),
+        ({"if_match": ("x",)}, "failed", "failed"),
+        ({"size": 0}, "ok", "failed"),
+        ({"size": 1}, "failed", "failed"),
+        ({"modified": MODIFIED}, "ok", "failed"),
+        ({"modified": MODIFIED + 1}, "failed", "failed"),
+        ({"modified": MODIFIED - 1}, "failed", "failed"),
+        ({"if_match": ("e",), "size": 1}, "failed", "failed"),
+        ({"if_match": ("x",), "size": 0}, "failed", "failed"),
+    ],
+)
+def test_a_delete_takes_only_what_it_names_and_finds_done_what_is_gone(condition, answer, of_a_marker):
+    assert delete(an_object(), **condition) == answer
+    assert delete(None, marker=True, **condition) == of_a_marker
+    assert delete(None, **condition) == "ok"

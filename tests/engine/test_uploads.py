@@ -7,8 +7,9 @@ import zlib
 
 import pytest
 
-from stratum.core.errors import InvalidPart, InvalidPartOrder, NoSuchUpload, PartTooSmall
-from stratum.core.objects import PartName, PutSpec, UploadSpec
+from stratum.core.checksums import Digests
+from stratum.core.errors import InvalidPart, InvalidPartOrder, NoSuchUpload, PartTooSmall, RangeNotSatisfiable
+from stratum.core.objects import Condition, PartName, PutSpec, UploadSpec
 from stratum.core.records import Checksum
 from stratum.core.schema import GARBAGE, PART, RUN, UPLOAD, UPLOAD_BY_KEY
 from stratum.core.txn import successor
@@ -53,8 +54,9 @@ async def test_complete_concatenates_the_named_parts_and_ends_the_upload(engine)
     assert view.inode.checksum == Checksum("crc32", crc32, "FULL_OBJECT")
     assert (view.inode.parts, view.inode.metadata) == ((5 * MIB, 5 * MIB, 4), {"a": "b"})
     assert await get(engine, b"k") == whole
-    with pytest.raises(NoSuchUpload):
-        await engine.uploads.complete("bucket", b"k", upload, names)
+    assert view.inode.part_checksums == tuple(
+        base64.b64encode(zlib.crc32(body).to_bytes(4, "big")).decode() for body in bodies.values()
+    )
     assert [rows(engine, table) for table in (UPLOAD, UPLOAD_BY_KEY, PART)] == [0, 0, 0]
 
 
@@ -139,3 +141,38 @@ async def test_a_bucket_with_nothing_but_uploads_can_be_deleted_and_they_end_wit
     await engine.buckets.create("bucket", "alice")
     with pytest.raises(NoSuchUpload):
         await engine.uploads.list_parts("bucket", b"k", upload, 0, 10)
+
+
+async def test_a_complete_that_is_sent_again_finds_the_object_it_made(engine):
+    upload = await engine.uploads.create("bucket", b"k", UploadSpec())
+    names = await upload_parts(engine, upload, {1: part_bytes(1), 2: b"end"})
+    once = Condition(if_none_match=("*",))
+    view = await engine.uploads.complete("bucket", b"k", upload, names, condition=once)
+    again = await engine.uploads.complete("bucket", b"k", upload, names, condition=once)
+    assert (again.inode_number, again.etag) == (view.inode_number, view.etag)
+    other_id = await engine.uploads.create("bucket", b"k", UploadSpec())
+    await engine.uploads.abort("bucket", b"k", other_id)
+    for key, upload_id, parts in (
+        (b"k", upload, names[:1]),
+        (b"k", other_id, names),
+        (b"other", upload, names),
+    ):
+        with pytest.raises(NoSuchUpload):
+            await engine.uploads.complete("bucket", key, upload_id, parts)
+    await engine.objects.put("bucket", b"k", body_of(b"new"), PutSpec())
+    with pytest.raises(NoSuchUpload):
+        await engine.uploads.complete("bucket", b"k", upload, names)
+
+
+async def test_a_copied_part_has_the_checksum_of_its_bytes(engine):
+    body = part_bytes(4)
+    await engine.objects.put("bucket", b"source", body_of(body), PutSpec())
+    for algorithm in ("", "sha256"):
+        upload = await engine.uploads.create("bucket", b"k", UploadSpec(checksum_algorithm=algorithm))
+        part = await engine.uploads.copy_part("bucket", b"k", upload, 1, "bucket", b"source", (7, 1000))
+        digests = Digests([algorithm or "crc64nvme"])
+        digests.update(body[7:1000])
+        assert part.checksum.algorithm == (algorithm or "crc64nvme")
+        assert base64.b64decode(part.checksum.value) == digests.results()[part.checksum.algorithm]
+        with pytest.raises(RangeNotSatisfiable):
+            await engine.uploads.copy_part("bucket", b"k", upload, 1, "bucket", b"source", (7, len(body) + 1))

@@ -168,8 +168,6 @@ async def test_garbage_on_the_wire_never_takes_the_server_down(endpoint):
     [
         ({"ServerSideEncryption": "AES256"}, (501, "NotImplemented")),
         ({"SSECustomerAlgorithm": "AES256", "SSECustomerKey": "k" * 32}, (501, "NotImplemented")),
-        ({"Tagging": "a=b"}, (501, "NotImplemented")),
-        ({"ObjectLockLegalHoldStatus": "ON"}, (501, "NotImplemented")),
         ({"StorageClass": "GLACIER"}, (400, "InvalidStorageClass")),
         ({"ACL": "public-read"}, (501, "NotImplemented")),
         ({"ExpectedBucketOwner": "123456789012"}, (403, "AccessDenied")),

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stratum.core.errors import RangeNotSatisfiable
+from stratum.core.objects import Condition
 from stratum.s3.errors import S3Error
 from stratum.s3.headers import (
     STORED,
@@ -15,6 +16,7 @@ from stratum.s3.headers import (
     delete_condition,
     http_date,
     iso_date,
+    named_condition,
     object_headers,
     parse_copy_range,
     parse_etags,
@@ -203,10 +205,6 @@ def test_conditions_of_writes():
 @pytest.mark.parametrize(
     "headers",
     [
-        {"if-none-match": '"a"'},
-        {"if-match": "*"},
-        {"if-match": '"a","b"'},
-        {"if-match": '"a"', "if-none-match": "*"},
         {"if-modified-since": "x"},
         {"if-unmodified-since": "x"},
     ],
@@ -215,8 +213,22 @@ def test_a_condition_of_a_write_that_cannot_be_kept_is_not_ignored(headers):
     assert refused(write_condition, headers) == "NotImplemented"
 
 
-@pytest.mark.parametrize(
-    "name", ["if-none-match", "x-amz-if-match-size", "x-amz-if-match-last-modified-time", "if-unmodified-since"]
-)
+@pytest.mark.parametrize("name", ["if-none-match", "if-modified-since", "if-unmodified-since"])
 def test_a_condition_of_a_delete_that_cannot_be_kept_is_not_ignored(name):
     assert refused(delete_condition, {name: "*"}) == "NotImplemented"
+
+
+def test_the_condition_of_a_delete_may_be_a_size_and_a_time():
+    modified = "Thu, 01 Jan 1970 00:00:09 GMT"
+    headers = {"x-amz-if-match-size": "7", "x-amz-if-match-last-modified-time": modified}
+    found = delete_condition(headers)
+    assert (found.if_match, found.size, found.modified) == ((), 7, 9)
+    assert named_condition('"e"', None, "1970-01-01T00:00:09.000Z") == Condition(if_match=("e",), modified=9)
+    assert named_condition(None, None, None) == Condition()
+
+
+@pytest.mark.parametrize(
+    "wrong", [(None, "seven", None), (None, "-1", None), (None, None, "yesterday"), ('"e', None, None)]
+)
+def test_a_condition_of_a_delete_that_is_not_well_formed_is_an_invalid_argument(wrong):
+    assert refused(named_condition, *wrong) == "InvalidArgument"
