@@ -74,6 +74,7 @@ class Settings:
     s3_port: int | None = 9000  # None: no endpoint
     region: str = "us-east-1"
     domains: tuple[str, ...] = ("localhost",)  # `bucket.<domain>` names a bucket; RFC 6761 keeps localhost local
+    website_domains: tuple[str, ...] = ()  # `bucket.<domain>` is the web site of a bucket
     proxies: tuple[str, ...] = ()  # addresses and networks whose X-Forwarded-* headers are believed
     log_level: str = "info"
     log_format: str = "auto"  # text, json, auto (text on a terminal)

@@ -34,6 +34,10 @@ CODES: Mapping[str, tuple[int, str]] = {
     ),
     "InvalidPartOrder": (400, "The list of parts was not in ascending order."),
     "InvalidPolicyDocument": (400, "The content of the form does not meet the conditions specified in the policy."),
+    "InvalidRedirectLocation": (
+        400,
+        "The website redirect location must have a prefix of 'http://' or 'https://' or '/'.",
+    ),
     "InvalidRequest": (400, "Invalid Request"),
     "InvalidStorageClass": (400, "The storage class that you specified is not valid."),
     "InvalidRetentionPeriod": (400, "The retention period specified is not valid."),

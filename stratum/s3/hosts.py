@@ -95,21 +95,29 @@ def _client(request: Request, proxies: Sequence[Network]) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Hosts:
-    """How this server is reached. `domains`: lower case, without ports; `proxies`: whose X-Forwarded-* is believed."""
+    """How this server is reached.
+
+    `domains`, `website_domains`: lower case, without ports; a host of both kinds is a web site. `proxies`: whose
+    X-Forwarded-* is believed.
+    """
 
     domains: tuple[str, ...] = ()
+    website_domains: tuple[str, ...] = ()
     proxies: tuple[Network, ...] = ()
 
     @classmethod
     def of(cls, settings: Settings) -> "Hosts":
         """As configured. Raises ValueError."""
-        return cls(settings.domains, networks(settings.proxies))
+        return cls(settings.domains, settings.website_domains, networks(settings.proxies))
 
     def arrived(self, request: Request) -> Request:
         """The request as the client sent it, with the bucket that its host names, if it does."""
         request = seen_through(request, self.proxies)
-        bucket = bucket_of(request.header("host") or "", self.domains)
-        return request if bucket is None else replace(request, bucket=bucket)
+        host = request.header("host") or ""
+        bucket = bucket_of(host, self.domains + self.website_domains)
+        if bucket is None:
+            return request
+        return replace(request, bucket=bucket, website=bucket_of(host, self.website_domains) == bucket)
 
 
 def _within(text: str, proxies: Sequence[Network]) -> bool:

@@ -34,6 +34,7 @@ class Request:
     peer: str = ""
     scheme: str = "http"
     request_id: str = ""
+    website: bool = False  # asked at a host that is a bucket's web site
     bucket: str | None = None  # named by the host (hosts.py); None: the path begins with the bucket
 
     def header(self, name: str) -> str | None:

@@ -59,6 +59,11 @@ class Op(Enum):
     LIST_PARTS = auto()
 
     POST_OBJECT = auto()
+    GET_BUCKET_WEBSITE = auto()
+    PUT_BUCKET_WEBSITE = auto()
+    DELETE_BUCKET_WEBSITE = auto()
+    GET_REQUEST_PAYMENT = auto()
+    PUT_REQUEST_PAYMENT = auto()
     GET_BUCKET_CORS = auto()
     PUT_BUCKET_CORS = auto()
     DELETE_BUCKET_CORS = auto()
@@ -130,6 +135,11 @@ TABLE: Mapping[tuple[Level, str, str], tuple[Op, str]] = {
     (BUCKET, "GET", "acl"): (Op.GET_BUCKET_ACL, ""),
     (BUCKET, "PUT", "acl"): (Op.PUT_BUCKET_ACL, ""),
     (BUCKET, "POST", ""): (Op.POST_OBJECT, ""),
+    (BUCKET, "GET", "website"): (Op.GET_BUCKET_WEBSITE, ""),
+    (BUCKET, "PUT", "website"): (Op.PUT_BUCKET_WEBSITE, ""),
+    (BUCKET, "DELETE", "website"): (Op.DELETE_BUCKET_WEBSITE, ""),
+    (BUCKET, "GET", "requestPayment"): (Op.GET_REQUEST_PAYMENT, ""),
+    (BUCKET, "PUT", "requestPayment"): (Op.PUT_REQUEST_PAYMENT, ""),
     (BUCKET, "GET", "cors"): (Op.GET_BUCKET_CORS, ""),
     (BUCKET, "PUT", "cors"): (Op.PUT_BUCKET_CORS, ""),
     (BUCKET, "DELETE", "cors"): (Op.DELETE_BUCKET_CORS, ""),

@@ -98,8 +98,6 @@ UNSET: Mapping[tuple[Level, str], Unset] = {
     (_B, "notification"): _empty("NotificationConfiguration"),
     (_B, "ownershipControls"): Unset("OwnershipControlsNotFoundError"),
     (_B, "replication"): Unset("ReplicationConfigurationNotFoundError"),
-    (_B, "requestPayment"): _empty("RequestPaymentConfiguration", node("Payer", "BucketOwner")),
-    (_B, "website"): Unset("NoSuchWebsiteConfiguration"),
 }
 
 # Where DELETE of what is not set is, as at AWS, simply done.
@@ -112,6 +110,5 @@ DELETABLE = frozenset(
         "metrics",
         "ownershipControls",
         "replication",
-        "website",
     )
 )

@@ -12,7 +12,6 @@ from stratum.s3.errors import S3Error
 UNSERVED = (
     "x-amz-server-side-encryption",
     "x-amz-copy-source-server-side-encryption",
-    "x-amz-website-redirect-location",
     "x-amz-write-offset-bytes",
 )
 

@@ -6,6 +6,7 @@ Room: stratum/serve. May import: core.config.
     [tier.hot]   disks = ["/srv/d0", ...]      code = "4+2"
     [s3]         address = "127.0.0.1:9000"    region = "us-east-1"     (address "none": no endpoint)
                  domains = ["s3.example.org", "localhost"]              (`bucket.<domain>` names a bucket)
+                 website_domains = ["web.example.org"]                  (`bucket.<domain>` is a bucket's web site)
                  proxies = ["10.0.0.7", "fd00::/8"]                     (whose X-Forwarded-* is believed)
     [log]        level = "info"                format = "auto"
     [mount]      close = "queued"
@@ -70,6 +71,7 @@ PARSERS: dict[str, Callable[[Any], Any]] = {
     "s3.address": parse_address,
     "s3.region": parse_text,
     "s3.domains": parse_domains,
+    "s3.website_domains": parse_domains,
     "s3.proxies": parse_networks,
     "log.level": parse_level,
     "log.format": parse_log_format,
@@ -79,6 +81,7 @@ PARSERS: dict[str, Callable[[Any], Any]] = {
 FIELDS = {
     "s3.region": "region",
     "s3.domains": "domains",
+    "s3.website_domains": "website_domains",
     "s3.proxies": "proxies",
     "log.level": "log_level",
     "log.format": "log_format",

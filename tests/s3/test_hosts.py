@@ -71,12 +71,12 @@ def forwarded(peer: str) -> Request:
 @pytest.mark.parametrize("proxies, peer", [((), "10.0.0.7"), (("10.0.0.0/8",), "11.0.0.7"), (("10.0.0.0/8",), "")])
 def test_forwarded_headers_of_others_change_nothing(proxies, peer):
     request = forwarded(peer)
-    assert Hosts(DOMAINS, networks(proxies)).arrived(request) == request
+    assert Hosts(DOMAINS, (), networks(proxies)).arrived(request) == request
 
 
 @pytest.mark.parametrize("peer", ["10.0.0.7", "::ffff:10.0.0.7"])
 def test_a_configured_proxy_tells_host_scheme_and_the_last_client_that_is_no_proxy(peer):
-    arrived = Hosts(DOMAINS, networks(("10.0.0.0/8",))).arrived(forwarded(peer))
+    arrived = Hosts(DOMAINS, (), networks(("10.0.0.0/8",))).arrived(forwarded(peer))
     assert (arrived.bucket, arrived.header("host")) == ("bucket", "bucket.s3.example.org")
     assert (arrived.peer, arrived.scheme) == ("203.0.113.9", "https")
     assert arrived.raw_path == b"/k"
@@ -126,3 +126,18 @@ async def test_a_signature_for_one_host_is_worth_nothing_at_another(endpoint, ev
     for host, status in (("bucket", b"200"), ("other", b"403")):
         sent = f"GET /k?{target} HTTP/1.1\r\nHost: {host}.localhost:{endpoint.port}\r\nConnection: close\r\n\r\n"
         assert (await endpoint.raw(sent.encode())).split(b" ")[1] == status
+
+
+def test_of_a_domain_for_sites_and_one_for_requests_the_longer_counts():
+    hosts = Hosts(("s3.web.example.org", "example.org"), ("web.example.org", "localhost"))
+
+    def asked(host: str) -> tuple[str | None, bool]:
+        arrived = hosts.arrived(Request(method="GET", raw_path=b"/", headers=[(b"host", host.encode())]))
+        return arrived.bucket, arrived.website
+
+    assert asked("one.web.example.org") == ("one", True)
+    assert asked("one.s3.web.example.org") == ("one", False)
+    assert asked("one.example.org") == ("one", False)
+    assert asked("web.example.org") == (None, False), "no bucket is named"
+    assert asked("one.localhost:80") == ("one", True)
+    assert asked("localhost:80") == (None, False)

@@ -64,7 +64,7 @@ def test_a_file_sets_everything(file):
 
 
 def test_every_field_of_the_settings_can_be_set():
-    in_sections = {"data", "disks", "k", "parity", "s3_host", "s3_port", "region", "domains", "proxies"}
+    in_sections = {"data", "disks", "k", "parity", "s3_host", "s3_port", "region", "domains", "proxies", "website_domains"}
     in_sections |= {"log_level", "log_format", "close", "limits"}
     assert {field.name for field in fields(Settings)} == in_sections
     assert {f"limits.{field.name}" for field in fields(Limits)} <= set(PARSERS)
@@ -74,6 +74,7 @@ def test_every_field_of_the_settings_can_be_set():
 def test_every_setting_is_also_an_environment_variable(key, tmp_path):
     values = {"store.data": "/x", "tier.hot.disks": "/a:/b:/c", "tier.hot.code": "2+1", "s3.address": ":1"}
     values |= {"s3.region": "eu", "log.level": "error", "log.format": "text", "mount.close": "durable"}
+    values |= {"s3.website_domains": "web.example.org"}
     values |= {"s3.domains": "s3.example.org", "s3.proxies": "10.0.0.0/8,::1"}
     environment = {"STRATUM_" + key.replace(".", "_").upper(): values.get(key, "77")}
     if key == "tier.hot.disks":
