@@ -94,7 +94,7 @@ def parse_pattern(source: str, *, variables: bool = True, wildcards: bool = True
 
 def _literal(text: str, parts: list[Part], wildcards: bool) -> None:
     for piece in re.split(r"([*?])", text) if wildcards else [text]:
-        if piece in ("*", "?"):
+        if wildcards and piece in ("*", "?"):
             parts.append(STAR if piece == "*" else ONE)
         elif piece:
             parts.append(piece)
