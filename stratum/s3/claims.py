@@ -1,6 +1,6 @@
 """Who a request claims to be from: the Authorization header or the parameters of a presigned URL, taken apart.
 
-Room: stratum/s3. May import: s3.{errors, headers, http, routes}.
+Room: stratum/s3. May import: core.checksums, s3.{errors, headers, http, routes}.
 
 Nothing is believed here; `sigv4.py` verifies. Sources: docs.aws.amazon.com/AmazonS3/latest/API/
 sigv4-auth-using-authorization-header.html and sigv4-query-string-auth.html.
@@ -10,6 +10,7 @@ import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from stratum.core.checksums import ALGORITHMS, encode_base64
 from stratum.s3.errors import S3Error
 from stratum.s3.headers import checked, parse_http_date
 from stratum.s3.http import Headers, Request
@@ -33,6 +34,10 @@ SIGNING_PARAMETERS = frozenset(
         "X-Amz-SignedHeaders",
     )
 )
+
+CHECKSUMS_OF_NOTHING = {
+    f"x-amz-checksum-{name}": encode_base64(algorithm.start().digest()) for name, algorithm in ALGORITHMS.items()
+}
 
 _AUTHORIZATION = re.compile(
     rf"{ALGORITHM}\s+Credential=([^,\s]+)\s*,\s*SignedHeaders=([^,\s]+)\s*,\s*Signature=([^,\s]+)\s*"
@@ -172,9 +177,15 @@ def timestamp_s(text: str) -> int | None:
 def moved_headers(request: Request, query: Query) -> Headers:
     """Return the x-amz-* headers that a presigner put into the URL instead: signed with it, so as good as headers.
 
+    But for the checksum of nothing: SDKs that add a checksum by default add it to a URL too, before there is a body
+    (the JavaScript SDK since 3.729). It says nothing of the upload; any other value was meant, and is held to.
     Raises InvalidArgument for one that is also there as a header, or that is not fit for a header.
     """
     moved: Headers = []
+    idle = {name for name, value in query.items() if CHECKSUMS_OF_NOTHING.get(name.lower()) == value}
+    if idle:
+        idle.add("x-amz-sdk-checksum-algorithm")
+    query = {name: value for name, value in query.items() if name not in idle}
     for name, value in query.items():
         lower = name.lower()
         if lower.startswith("x-amz-") and name not in SIGNING_PARAMETERS:

@@ -260,6 +260,18 @@ def test_parameters_moved_into_a_presigned_url_come_back_as_headers():
     assert sorted(verified.moved_headers) == [(b"x-amz-acl", b"private"), (b"x-amz-meta-color", b"red")]
 
 
+@pytest.mark.parametrize(
+    ("value", "moved"),
+    [("AAAAAA%3D%3D", []), ("NhCmhg%3D%3D", ["x-amz-checksum-crc32", "x-amz-sdk-checksum-algorithm"])],
+    ids=["of nothing", "of a body"],
+)
+def test_a_presigned_checksum_of_nothing_says_nothing_and_any_other_is_held_to(value, moved):
+    query = f"x-amz-checksum-crc32={value}&x-amz-sdk-checksum-algorithm=CRC32"
+    made, now = signed("PUT", f"/b/k?{query}", {}, presign=60)
+    verified = verifier().verify(made, now_s=now)
+    assert sorted(name.decode() for name, _ in verified.moved_headers) == moved
+
+
 MALFORMED = [
     "",
     "AWS4-HMAC-SHA256",

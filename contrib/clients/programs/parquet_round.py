@@ -15,7 +15,11 @@ print(f"version pyarrow {pa.__version__}, DuckDB {duckdb.__version__}, s3fs {s3f
 
 endpoint = urllib.parse.urlsplit(os.environ["AWS_ENDPOINT_URL"])
 arrow = fs.S3FileSystem(
-    endpoint_override=endpoint.netloc, scheme=endpoint.scheme, region="us-east-1", allow_bucket_creation=True
+    endpoint_override=endpoint.netloc,
+    scheme=endpoint.scheme,
+    region="us-east-1",
+    allow_bucket_creation=True,
+    allow_bucket_deletion=True,
 )
 arrow.create_dir(bucket)
 rows = 300_000

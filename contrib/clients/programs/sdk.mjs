@@ -12,7 +12,7 @@ const [bucket, folder] = process.argv.slice(2);
 const version = createRequire(import.meta.url)("@aws-sdk/client-s3/package.json").version;
 console.log(`version @aws-sdk/client-s3 ${version}, node ${process.version}`);
 
-const client = new s3.S3Client({ forcePathStyle: true });
+const client = new s3.S3Client({ region: process.env.AWS_DEFAULT_REGION, forcePathStyle: true });
 const sha = (bytes) => createHash("sha256").update(bytes).digest("hex");
 const read = async (Key, more = {}) =>
   Buffer.from(await (await client.send(new s3.GetObjectCommand({ Bucket: bucket, Key, ...more }))).Body.transformToByteArray());
