@@ -182,6 +182,26 @@ class Locked(NotPermitted):
     """Retention or a legal hold forbids to delete or change the version."""
 
 
+class NotSealing(Invalid):
+    """Encryption was asked for, but the server was started without a master key."""
+
+
+class CustomerKeyNeeded(NotPermitted):
+    """The object is encrypted with its owner's key, and none came with the request (EACCES)."""
+
+
+class CustomerKeyWrong(CustomerKeyNeeded):
+    """The object is encrypted with another key than the one that came with the request."""
+
+
+class CustomerKeyUnwanted(Invalid):
+    """A key came with the request, but the object is not encrypted with its owner's key."""
+
+
+class NoSuchNamedKey(Invalid):
+    """No key of that name in the key store."""
+
+
 # --- healthy request, but not able now ------------------------------------------------------------------------
 
 
@@ -209,6 +229,10 @@ class Busy(Unavailable):
     """A named limit of work under way is reached."""
 
 
+class NoMasterKey(Unavailable):
+    """The master key that the keys of this store are sealed with is not at hand."""
+
+
 class DiskFailed(Unavailable):
     """A call on one disk failed; the disk is out of service."""
 
@@ -226,6 +250,14 @@ class CorruptRecord(Corrupt):
 
 class CorruptJournal(Corrupt):
     """The journal has a gap or a bad record before its end."""
+
+
+class CorruptSeal(Corrupt):
+    """Encrypted bytes are not what was stored, or not under the key they were stored with."""
+
+
+class WrongKey(Corrupt):
+    """A wrapped key does not open with the key that should open it."""
 
 
 class ForeignDisk(Corrupt):
