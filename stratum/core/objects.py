@@ -85,9 +85,13 @@ class PutSpec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CopySpec:
-    """A server-side copy. None for headers or metadata: taken from the source."""
+    """A server-side copy. None for headers or metadata: taken from the source.
+
+    `own_headers` are never the source's: each is what is given here, and with an empty value there is none.
+    """
 
     headers: Mapping[str, str] | None = None
+    own_headers: Mapping[str, str] = field(default_factory=dict)
     metadata: Mapping[str, str] | None = None
     source_condition: Condition = UNCONDITIONAL
     condition: Condition = UNCONDITIONAL
@@ -98,6 +102,21 @@ class CopySpec:
     retention: Retention | None = None
     legal_hold: bool = False
     storage_class: str = ""
+    principal: str = ""
+
+    def headers_of(self, source: Inode) -> dict[str, str]:
+        """The headers of the copy."""
+        taken = {**(source.headers if self.headers is None else self.headers), **self.own_headers}
+        return {name: value for name, value in taken.items() if value}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RenameSpec:
+    """A rename inside a bucket: of the object under key `source`."""
+
+    source: bytes
+    source_condition: Condition = UNCONDITIONAL
+    condition: Condition = UNCONDITIONAL  # on what the new key holds
     principal: str = ""
 
 

@@ -11,6 +11,7 @@ from stratum.core.errors import RangeNotSatisfiable
 from stratum.core.objects import ObjectView
 from stratum.core.records import Checksum
 from stratum.s3.answers import checksum_headers, quoted
+from stratum.s3.browsers import guard_headers
 from stratum.s3.call import Call
 from stratum.s3.errors import S3Error
 from stratum.s3.headers import condition_of, http_date, parse_range, response_overrides
@@ -126,6 +127,7 @@ def described(call: Call, view: ObjectView, *, whole: bool) -> list[Header]:
         for name, value in view.inode.metadata.items()
     ]
     headers += [*tag_headers(view), *lock_headers(view)]
+    headers += guard_headers(stored["content-type"], own_host=call.request.bucket is not None)
     return [*headers, *checksum_headers(_shown_checksum(call, view, whole=whole))]
 
 

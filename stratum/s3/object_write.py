@@ -11,11 +11,13 @@ from stratum.s3.call import Call
 from stratum.s3.checksum_headers import wanted_algorithm
 from stratum.s3.errors import S3Error, answer_for
 from stratum.s3.headers import (
+    REDIRECT_LOCATION,
     copy_source_condition,
     delete_condition,
     iso_date,
     named_condition,
     object_headers,
+    redirect_location,
     user_metadata,
     write_condition,
 )
@@ -68,7 +70,8 @@ async def copy_object(call: Call) -> Response:
     bucket, key, version = parse_copy_source(call.headers["x-amz-copy-source"])
     replace = _directive(call, "x-amz-metadata-directive")
     retention, legal_hold = await header_lock(call)
-    if (bucket, key) == (call.bucket, call.key) and not replace and version is None:
+    redirected = REDIRECT_LOCATION in call.headers
+    if (bucket, key) == (call.bucket, call.key) and not replace and version is None and not redirected:
         raise S3Error(
             "InvalidRequest",
             "This copy request is illegal because it is trying to copy an object to itself without changing the "
@@ -76,6 +79,7 @@ async def copy_object(call: Call) -> Response:
         )
     spec = CopySpec(
         headers=object_headers(call.headers) if replace else None,
+        own_headers={REDIRECT_LOCATION: "", **redirect_location(call.headers)},
         metadata=user_metadata(call.headers, call.engine.limits.metadata_bytes) if replace else None,
         source_condition=copy_source_condition(call.headers),
         condition=write_condition(call.headers),

@@ -135,3 +135,34 @@ async def test_the_owner_pays_and_nobody_else_can(endpoint):
     with pytest.raises(ClientError) as caught:
         await endpoint.call("put_bucket_request_payment", Bucket="bucket", RequestPaymentConfiguration=requester)
     assert caught.value.response["Error"]["Code"] == "NotImplemented"
+
+
+async def test_a_copy_goes_where_it_says_itself_never_where_its_source_did(endpoint):
+    await endpoint.call(
+        "put_object", Bucket="bucket", Key="k", Body=b"", WebsiteRedirectLocation="/a", CacheControl="x"
+    )
+    source = {"Bucket": "bucket", "Key": "k"}
+    for more, target in (({}, None), ({"WebsiteRedirectLocation": "/b"}, "/b")):
+        for directive in ("COPY", "REPLACE"):
+            await endpoint.call(
+                "copy_object", Bucket="bucket", Key="c", CopySource=source, MetadataDirective=directive, **more
+            )
+            got = await endpoint.call("head_object", Bucket="bucket", Key="c")
+            assert got.get("WebsiteRedirectLocation") == target
+            assert got.get("CacheControl") == ("x" if directive == "COPY" else None)
+    await endpoint.call("copy_object", Bucket="bucket", Key="k", CopySource=source, WebsiteRedirectLocation="/c")
+    assert (await endpoint.call("head_object", Bucket="bucket", Key="k"))["WebsiteRedirectLocation"] == "/c"
+
+
+@pytest.mark.parametrize("kind", ["text/html", "Image/SVG+XML; a=b", "application/xhtml+xml", "application/atom+xml"])
+async def test_a_stored_page_runs_in_a_sandbox_where_the_console_has_its_origin(endpoint, kind):
+    page = "<script>fetch('/-/')</script>"
+    await endpoint.call("put_object", Bucket="bucket", Key="k", Body=page, ContentType=kind)
+    await endpoint.call("put_object", Bucket="bucket", Key="p", Body=page, ContentType="application/pdf")
+    for method in ("get_object", "head_object"):
+        headers = (await endpoint.call(method, Bucket="bucket", Key="k"))["ResponseMetadata"]["HTTPHeaders"]
+        assert (headers["content-security-policy"], headers["x-content-type-options"]) == ("sandbox", "nosniff")
+        headers = (await endpoint.call(method, Bucket="bucket", Key="p"))["ResponseMetadata"]["HTTPHeaders"]
+        assert ("content-security-policy" in headers, headers["x-content-type-options"]) == (False, "nosniff")
+    shown = await endpoint.call("get_object", Bucket="bucket", Key="p", ResponseContentType=kind)
+    assert shown["ResponseMetadata"]["HTTPHeaders"]["content-security-policy"] == "sandbox"
