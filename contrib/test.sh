@@ -9,11 +9,15 @@ ROOT="$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd)"
 # Programs that the tests drive as their users would. Their tests are skipped where they cannot be had.
 CLIENT_PACKAGES="rsync restic borgbackup git sqlite3 attr"
 AWSCLI="awscli>=1.40,<2"
+CI_CLIENTS="aioboto3>=15 s3fs>=2025 minio>=7.2 s3cmd>=2.4" # of tests/system/test_client_matrix.py
 
 set_up test
 # shellcheck disable=SC2086
 install_packages $CLIENT_PACKAGES || say "some of these are missing, their tests will be skipped: $CLIENT_PACKAGES"
 pip_once "$ROOT/.venv-clients" awscli "$ROOT $AWSCLI" "$AWSCLI"
+# shellcheck disable=SC2086
+pip_once "$ROOT/.clients/ci" clients "$CI_CLIENTS" $CI_CLIENTS
+export STRATUM_TEST_REQUIRE_CLIENTS=1
 export PATH="$PATH:$ROOT/.venv-clients/bin" STRATUM_TEST_AWS="$ROOT/.venv-clients/bin/aws"
 
 # As root the mount must be testable: a skipped test of it would be a hole nobody sees.
