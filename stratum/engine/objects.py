@@ -1,6 +1,6 @@
 """Objects as S3 knows them: put, open, delete, copy, list.
 
-Room: stratum/engine. May import: core, store, engine.{buckets, changes, contents, ingest}.
+Room: stratum/engine. May import: core, store, engine.{buckets, changes, contents, ingest, new_objects, object_rename}.
 
 Invariants
     O1  A put stages its bytes first; one change then makes a new inode, swaps the entry and retires the old inode.
@@ -11,17 +11,17 @@ Invariants
 
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Iterator, Mapping
 from contextlib import aclosing
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TypeVar
 
 import msgspec
 import trio
 
-from stratum.core.checksums import FULL_OBJECT, Digests, encode_base64
+from stratum.core.checksums import Digests, encode_base64
 from stratum.core.conditions import check_delete, check_read, check_write
 from stratum.core.config import Limits
-from stratum.core.errors import Conflict, MarkerFound, NoSuchKey, NoSuchVersion, StratumError
+from stratum.core.errors import MarkerFound, NoSuchKey, NoSuchVersion, StratumError
 from stratum.core.inodes import get_inode
 from stratum.core.listing import list_page
 from stratum.core.locks import KIND as LOCK
@@ -38,10 +38,11 @@ from stratum.core.objects import (
     ListQuery,
     ObjectView,
     PutSpec,
+    RenameSpec,
     VersionPage,
     VersionQuery,
 )
-from stratum.core.records import Acl, Checksum, Inode, Kind, Retention, Run, Sealed
+from stratum.core.records import Checksum, Inode, Kind, Retention, Run
 from stratum.core.schema import inode_key, take_number
 from stratum.core.txn import Txn, save
 from stratum.core.version_listing import version_page
@@ -50,36 +51,12 @@ from stratum.core.views import object_at, view_of
 from stratum.engine.buckets import find_bucket
 from stratum.engine.configurations import configuration
 from stratum.engine.ingest import Ingest, Ingested
+from stratum.engine.new_objects import COPIED, KnownChecksum, NewObject, born, copied_checksum, has_whole, renamed
+from stratum.engine.object_rename import find_source, move_entry
 from stratum.engine.surroundings import Surroundings
-
-OBJECT_MODE = 0o100644
 
 T = TypeVar("T")
 ObjectChange = Callable[[Txn], tuple[ObjectView, list[Change]]]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NewObject:
-    """What a put, a copy and a complete have in common: everything of the new inode but its birth."""
-
-    content: int
-    size: int
-    etag: str
-    headers: dict[str, str]
-    metadata: dict[str, str]
-    checksum: Checksum | None = None
-    parts: tuple[int, ...] = ()
-    part_checksums: tuple[str, ...] = ()
-    owner: str = ""
-    tags: dict[str, str] = field(default_factory=dict)
-    acl: Acl | None = None
-    retention: Retention | None = None
-    legal_hold: bool = False
-    sealed: Sealed | None = None
-    storage_class: str = ""
-    upload: str = ""
-    event: str = "ObjectCreated:Put"
-    principal: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,15 +70,6 @@ class OpenObject:
     def stream(self, start: int, stop: int) -> AsyncGenerator[bytes, None]:
         """Yield the verified bytes [start, stop) in pieces of at most 1 MiB."""
         return self.surroundings.contents.stream(self.spans, start, stop)
-
-
-@dataclass(frozen=True, slots=True)
-class KnownChecksum:
-    """A checksum that was computed of a content before the change that wants it."""
-
-    content: int
-    etag: str
-    checksum: Checksum
 
 
 class Objects:
@@ -192,38 +160,9 @@ class Objects:
         number = take_number(txn, "inode")
         version, sequence = next_version(txn, place.bucket, key)
         changes, parent, name = put_current(txn, place, number)
-        maker = place.maker
-        inode = Inode(
-            kind=Kind.OBJECT,
-            mode=OBJECT_MODE,
-            uid=maker.uid,
-            gid=maker.gid,
-            nlink=1,
-            size=new.size,
-            atime=maker.now,
-            mtime=maker.now,
-            ctime=maker.now,
-            btime=maker.now,
-            content=new.content,
-            etag=new.etag,
-            headers=new.headers,
-            metadata=new.metadata,
-            checksum=new.checksum,
-            parts=new.parts,
-            parent=parent,
-            name=name,
-            generation=1,
-            version=version,
-            sequence=sequence,
-            owner=new.owner,
-            tags=new.tags,
-            acl=new.acl,
-            retention=new.retention or _default_retention(txn, bucket, place),
-            legal_hold=new.legal_hold,
-            sealed=new.sealed,
-            storage_class=new.storage_class,
-            part_checksums=new.part_checksums,
-            upload=new.upload,
+        retention = new.retention or _default_retention(txn, bucket, place)
+        inode = msgspec.structs.replace(
+            born(new, place.maker), parent=parent, name=name, version=version, sequence=sequence, retention=retention
         )
         save(txn, inode_key(number), inode)
         if new.content:
@@ -342,12 +281,12 @@ class Objects:
             source = object_at(txn, source_bucket, source_key, source_version).inode
             check_read(spec.source_condition, source, copying=True)
             check_now(txn, bucket, key, spec.condition)
-            checksum = _copied_checksum(spec, source, known)
+            checksum = copied_checksum(spec, source, known)
             new = NewObject(
-                content=source.content,
+                content=self.shared_content(txn, source),
                 size=source.size,
                 etag=source.etag,
-                headers=dict(source.headers if spec.headers is None else spec.headers),
+                headers=spec.headers_of(source),
                 metadata=dict(source.metadata if spec.metadata is None else spec.metadata),
                 checksum=checksum,
                 parts=source.parts,
@@ -358,10 +297,44 @@ class Objects:
                 retention=spec.retention,
                 legal_hold=spec.legal_hold,
                 storage_class=spec.storage_class,
-                event="ObjectCreated:Copy",
+                event=COPIED,
                 principal=spec.principal,
             )
             return self.publish(txn, bucket, key, new)
+
+        return await self.commit(change)
+
+    def shared_content(self, txn: Txn, source: Inode) -> int:
+        """Inside a change: the content that a copy of `source` shares; of a symlink, one that holds its target."""
+        if source.kind is not Kind.SYMLINK:
+            return source.content
+        content = take_number(txn, "content")
+        self._around.contents.record(txn, content, [(0, Run(None, source.target))])
+        return content
+
+    async def rename(self, bucket: str, key: bytes, spec: RenameSpec) -> ObjectView:
+        """Let `key` name what another key of the bucket names now; replaces what was under it.
+
+        Raises NoSuchBucket, NoSuchKey, KeyTooLong, PreconditionFailed.
+        """
+        check_key(key)
+        await self._settle(bucket, spec.source)
+        await self._settle(bucket, key)
+
+        def change(txn: Txn) -> tuple[ObjectView, list[Change]]:
+            source = find_source(txn, bucket, spec)
+            check_now(txn, bucket, key, spec.condition)
+            old, new = self.place(txn, bucket, spec.source), self.place(txn, bucket, key)
+            if new.bucket.versioning:
+                content = self.shared_content(txn, source)
+                view, changes = self.publish(txn, bucket, key, renamed(source, content, spec))
+                removed = mark_deleted(txn, old, spec.principal)
+                changes = [*changes, *removed.changes]
+            else:
+                view, changes, removed = move_entry(txn, bucket, old, new)
+                self._around.consequences.written(txn, bucket, new.bucket, view, COPIED, spec.principal)
+            self.tell_removed(txn, bucket, old, removed, spec.principal, asked=None)
+            return view, changes
 
         return await self.commit(change)
 
@@ -382,7 +355,7 @@ class Objects:
         if not algorithm:
             return None
         source = await self.open(bucket, key, version)
-        if _has_whole(source.view.inode, algorithm):
+        if has_whole(source.view.inode, algorithm):
             return None
         raw = (await self.digests_of(source, 0, source.view.size, [algorithm]))[algorithm]
         return KnownChecksum(source.view.inode.content, source.view.etag, Checksum(algorithm, encode_base64(raw)))
@@ -453,20 +426,6 @@ def _check_deletion(txn: Txn, bucket: str, key: bytes, condition: Condition, ver
         check_delete(condition, None, marker=True)
     except (NoSuchKey, NoSuchVersion):
         check_delete(condition, None)
-
-
-def _copied_checksum(spec: CopySpec, source: Inode, known: KnownChecksum | None) -> Checksum | None:
-    """The checksum that a copy is to have. Raises Conflict if the source is no longer what it was computed of."""
-    if not spec.checksum_algorithm or _has_whole(source, spec.checksum_algorithm):
-        return source.checksum
-    if known is None or (known.content, known.etag) != (source.content, source.etag):
-        raise Conflict("the source of the copy changed meanwhile")
-    return known.checksum
-
-
-def _has_whole(source: Inode, algorithm: str) -> bool:
-    checksum = source.checksum
-    return checksum is not None and (checksum.algorithm, checksum.kind) == (algorithm, FULL_OBJECT)
 
 
 def _spans_of(txn: Txn, view: ObjectView) -> list[Span]:

@@ -17,7 +17,7 @@ from stratum.core.checksums import encode_base64
 from stratum.core.conditions import check_read
 from stratum.core.config import Limits
 from stratum.core.errors import InvalidArgument, NoSuchKey, NoSuchUpload, RangeNotSatisfiable, TooLarge
-from stratum.core.manifest import attach, copy_spans, detach, part_user
+from stratum.core.manifest import attach, copy_spans, detach, part_user, truncate
 from stratum.core.multipart import (
     algorithm_of,
     assemble,
@@ -36,7 +36,8 @@ from stratum.core.upload_rows import end_upload, parts_of
 from stratum.core.views import object_at
 from stratum.engine.buckets import find_bucket
 from stratum.engine.ingest import Ingest, Ingested
-from stratum.engine.objects import NewObject, Objects, check_now
+from stratum.engine.new_objects import NewObject
+from stratum.engine.objects import Objects, check_now
 from stratum.engine.surroundings import Surroundings
 
 
@@ -163,7 +164,10 @@ class Uploads:
             current = object_at(txn, source_bucket, source_key, source_version)
             check_read(Condition(if_match=(source.view.etag,)), current.inode, copying=True)
             content = take_number(txn, "content")
-            copy_spans(txn, current.inode.content, start, stop, content, 0)
+            shared = self._objects.shared_content(txn, current.inode)
+            copy_spans(txn, shared, start, stop, content, 0)
+            if shared != current.inode.content:  # made for this of a symlink, and nobody else's
+                truncate(txn, shared, 0)
             part = Part(content=content, size=stop - start, etag=etag, modified=now, checksum=checksum)
             _replace_part(txn, upload_id, number, part)
             return part

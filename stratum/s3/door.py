@@ -26,6 +26,7 @@ from stratum.s3 import (
     object_write,
     payment,
     public_access,
+    rename,
     service,
     storage_class,
     tagging,
@@ -107,6 +108,7 @@ HANDLERS: Mapping[Op, Handler] = {
     Op.PUT_INTELLIGENT_TIERING: intelligent_tiering.put_intelligent_tiering,
     Op.DELETE_INTELLIGENT_TIERING: intelligent_tiering.delete_intelligent_tiering,
     Op.RESTORE_OBJECT: storage_class.restore_object,
+    Op.RENAME_OBJECT: rename.rename_object,
     Op.GET_UNSET: service.get_unset,
     Op.DELETE_UNSET: service.delete_unset,
 }

@@ -194,6 +194,11 @@ def copy_source_condition(headers: Mapping[str, str]) -> Condition:
     return _condition(headers, "x-amz-copy-source-")
 
 
+def rename_source_condition(headers: Mapping[str, str]) -> Condition:
+    """Return the conditions on the source of a rename (x-amz-rename-source-if-*)."""
+    return _condition(headers, "x-amz-rename-source-")
+
+
 def _condition(headers: Mapping[str, str], prefix: str) -> Condition:
     def etags(name: str) -> tuple[str, ...]:
         return parse_etags(headers.get(prefix + name), prefix + name)

@@ -90,6 +90,7 @@ class Op(Enum):
     PUT_INTELLIGENT_TIERING = auto()
     DELETE_INTELLIGENT_TIERING = auto()
     RESTORE_OBJECT = auto()
+    RENAME_OBJECT = auto()
 
     GET_UNSET = auto()  # a configuration nobody stored: `Route.unset` is the answer, once the bucket or key exists
     DELETE_UNSET = auto()  # taking away what is not there: 204, once the bucket or key exists
@@ -166,6 +167,7 @@ TABLE: Mapping[tuple[Level, str, str], tuple[Op, str]] = {
     (OBJECT, "GET", "legal-hold"): (Op.GET_OBJECT_LEGAL_HOLD, "versionId"),
     (OBJECT, "PUT", "legal-hold"): (Op.PUT_OBJECT_LEGAL_HOLD, "versionId"),
     (OBJECT, "POST", "restore"): (Op.RESTORE_OBJECT, "versionId"),
+    (OBJECT, "PUT", "renameObject"): (Op.RENAME_OBJECT, ""),
     (OBJECT, "GET", ""): (Op.GET_OBJECT, f"versionId partNumber {_RESPONSE} {_REDIRECTED}"),
     (OBJECT, "HEAD", ""): (Op.HEAD_OBJECT, f"versionId partNumber {_RESPONSE}"),
     (OBJECT, "PUT", ""): (Op.PUT_OBJECT, ""),
