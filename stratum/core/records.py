@@ -98,6 +98,7 @@ class Sealed(msgspec.Struct, frozen=True, array_like=True):
     """How the bytes of a version are encrypted (core/sealing.py). `scheme`: SSE-S3, SSE-KMS or SSE-C.
 
     `wrapped`: the object's own key, wrapped by the key `key_id` (SSE-C: by the client's). `size`: bytes as stored.
+    Also of an upload: then it is what its parts are sealed with, and `size` is 0.
     """
 
     scheme: str
@@ -106,8 +107,10 @@ class Sealed(msgspec.Struct, frozen=True, array_like=True):
     size: int = 0
     customer_md5: str = ""  # SSE-C: base64 md5 of the client's key, as it shows it
     context: str = ""  # SSE-KMS: the encryption context, base64 JSON
-    parts: tuple[int, ...] = ()  # plain sizes of what was sealed apart, in order; empty: all in one
+    parts: tuple[int, ...] = ()  # plain sizes of what was sealed apart, in order
     format: int = 1
+    salts: bytes = b""  # 12 bytes for each of `parts`
+    bucket_key: bool = False  # x-amz-server-side-encryption-bucket-key-enabled, as it was asked for
 
 
 class Inode(msgspec.Struct, frozen=True, array_like=True):
@@ -220,6 +223,7 @@ class Part(msgspec.Struct, frozen=True, array_like=True):
     modified: int
     checksum: Checksum | None = None
     stored: int = 0  # bytes of `content` where they are not `size` (sealed parts)
+    salt: bytes = b""  # of a sealed part
 
 
 class Disk(msgspec.Struct, frozen=True, array_like=True):
@@ -264,6 +268,16 @@ class Event(msgspec.Struct, frozen=True, array_like=True):
     etag: str = ""
     principal: str = ""
     sequence: int = 0
+
+
+class NamedKey(msgspec.Struct, frozen=True, array_like=True):
+    """A key of the key store: it wraps the keys of objects. Its generations, oldest first, each sealed by a master key.
+
+    See engine/keys.py. The newest generation wraps; the older ones are kept, for they unwrap.
+    """
+
+    created: int
+    generations: tuple[bytes, ...]
 
 
 class Garbage(msgspec.Struct, frozen=True, array_like=True):

@@ -25,6 +25,7 @@ Room: stratum/core. May import: core.txn.
     y  users             y | user id                                User
     h  events            h | number                                 Event    (to be told; removed once told)
     d  due               d | time, ns | number                      Due      (when a lifecycle rule looks again)
+    m  named keys        m | name                                   NamedKey (of the key store; engine/keys.py)
 """
 
 import struct
@@ -41,6 +42,7 @@ GARBAGE, REPAIR, UPLOAD, UPLOAD_BY_KEY, PART, XATTR, ORPHAN, CREDENTIAL = (
 )  # fmt: skip
 
 VERSION, NULL_VERSION, CONFIGURATION, USER, EVENT, DUE = b"w", b"z", b"f", b"y", b"h", b"d"
+NAMED_KEY = b"m"
 
 _ID = struct.Struct(">Q")
 _TWO_IDS = struct.Struct(">QQ")
@@ -172,6 +174,11 @@ def event_key(number: int) -> bytes:
 def due_key(time_ns: int, number: int) -> bytes:
     """Key of a Due."""
     return DUE + _TWO_IDS.pack(time_ns, number)
+
+
+def named_key_key(name: str) -> bytes:
+    """Key of a NamedKey."""
+    return NAMED_KEY + name.encode()
 
 
 def id_of(key: bytes, at: int = 1) -> int:
