@@ -21,7 +21,8 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
-from ipaddress import IPv6Address, ip_address, ip_network
+from functools import lru_cache
+from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 
 from stratum.core.errors import MalformedPolicy
 from stratum.core.policy_pattern import STAR, Lookup, Part, Pattern, parse_pattern
@@ -132,21 +133,26 @@ def binary(text: str) -> bytes | None:
 
 def in_network(address: str, network: str) -> bool:
     """Is `address` within `network`? An IPv4 address mapped into IPv6 is the IPv4 address."""
+    wanted = _network(network)
     try:
-        found, wanted = ip_address(address), ip_network(network, strict=False)
+        found = ip_address(address)
     except ValueError:
         return False
     if isinstance(found, IPv6Address) and found.ipv4_mapped is not None:
         found = found.ipv4_mapped
-    return found in wanted
+    return wanted is not None and found in wanted
+
+
+@lru_cache(maxsize=4096)
+def _network(text: str) -> IPv4Network | IPv6Network | None:
+    try:
+        return ip_network(text, strict=False)
+    except ValueError:
+        return None
 
 
 def _is_network(text: str) -> bool:
-    try:
-        ip_network(text, strict=False)
-    except ValueError:
-        return False
-    return True
+    return _network(text) is not None
 
 
 def arn_matches(value: str, wanted: Pattern, lookup: Lookup) -> bool:

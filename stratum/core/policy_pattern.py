@@ -13,7 +13,7 @@ Source: docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_variables.ht
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 Lookup = Callable[[str], str | None]  # the one value of a condition key, or None
 
@@ -35,11 +35,27 @@ STAR, ONE = object(), object()
 Part = str | Variable | object
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Pattern:
-    """A parsed pattern; `parts` in order."""
+    """A parsed pattern; `parts` in order. What it needs to match is made once, at its first match."""
 
     parts: tuple[Part, ...]
+
+    @cached_property
+    def varies(self) -> bool:
+        """Has it variables?"""
+        return any(isinstance(part, Variable) for part in self.parts)
+
+    @cached_property
+    def _runs(self) -> tuple["_Run", ...]:
+        """What stands between the stars, without variables."""
+        runs: list[list[Part]] = [[]]
+        for part in self.parts:
+            if part is STAR:
+                runs.append([])
+            else:
+                runs[-1].append(part)
+        return tuple(map(_Run, runs))
 
     @property
     def keys(self) -> frozenset[str]:
@@ -53,7 +69,7 @@ class Pattern:
 
     def resolve(self, lookup: Lookup) -> "Pattern | None":
         """The pattern with its variables replaced, or None if one has no value (G1, G2)."""
-        if not any(isinstance(part, Variable) for part in self.parts):
+        if not self.varies:
             return self
         parts: list[Part] = []
         for part in self.parts:
@@ -69,7 +85,7 @@ class Pattern:
     def matches(self, text: str, lookup: Lookup = lambda key: None) -> bool:
         """Does the whole of `text` match?"""
         resolved = self.resolve(lookup)
-        return resolved is not None and _matches(resolved.parts, text)
+        return resolved is not None and _matches(resolved._runs, text)
 
     def text(self, lookup: Lookup) -> str | None:
         """What the pattern stands for where wildcards mean themselves, or None (G2)."""
@@ -105,39 +121,41 @@ def _variable(inside: str) -> Variable:
     return Variable(match[1], match[2]) if match else Variable(inside.strip(), None)
 
 
-def _matches(parts: tuple[Part, ...], text: str) -> bool:
-    runs: list[list[Part]] = [[]]
-    for part in parts:
-        if part is STAR:
-            runs.append([])
-        else:
-            runs[-1].append(part)
+class _Run:
+    """What stands between two stars: of a fixed length, so that finding it cannot backtrack."""
+
+    __slots__ = ("_regex", "_text", "length")
+
+    def __init__(self, parts: list[Part]) -> None:
+        self._text = "".join(str(part) for part in parts if part is not ONE)
+        self.length = len(self._text) + parts.count(ONE)
+        self._regex: re.Pattern[str] | None = None
+        if ONE in parts:
+            source = "".join("." if part is ONE else re.escape(str(part)) for part in parts)
+            self._regex = re.compile(source, re.DOTALL)
+
+    def starts(self, text: str, at: int) -> bool:
+        """Does it stand at `at`?"""
+        return text.startswith(self._text, at) if self._regex is None else self._regex.match(text, at) is not None
+
+    def find(self, text: str, at: int, stop: int) -> int:
+        """Where it first stands within [at, stop), or -1."""
+        if self._regex is None:
+            return text.find(self._text, at, stop)
+        found = self._regex.search(text, at, stop)
+        return -1 if found is None else found.start()
+
+
+def _matches(runs: tuple[_Run, ...], text: str) -> bool:
+    first, last = runs[0], runs[-1]
     if len(runs) == 1:
-        return _regex(runs[0]).fullmatch(text) is not None
-    first, last = _regex(runs[0]).match(text), runs[-1]
-    if first is None:
-        return False
-    at, stop = first.end(), len(text) - _length(last)
-    if stop < at or _regex(last).fullmatch(text, stop) is None:
+        return len(text) == first.length and first.starts(text, 0)
+    at, stop = first.length, len(text) - last.length
+    if stop < at or not first.starts(text, 0) or not last.starts(text, stop):
         return False
     for run in runs[1:-1]:  # G3: the leftmost place leaves the most room for the rest
-        if run:
-            found = _regex(run).search(text, at, stop)
-            if found is None:
-                return False
-            at = found.end()
+        found = run.find(text, at, stop)
+        if found < 0:
+            return False
+        at = found + run.length
     return True
-
-
-def _regex(run: list[Part]) -> re.Pattern[str]:
-    """A run without stars has a fixed length, so this cannot backtrack."""
-    return _compiled("".join("." if part is ONE else re.escape(str(part)) for part in run))
-
-
-@lru_cache(maxsize=4096)
-def _compiled(source: str) -> re.Pattern[str]:
-    return re.compile(source, re.DOTALL)
-
-
-def _length(run: list[Part]) -> int:
-    return sum(1 if part is ONE else len(str(part)) for part in run)
