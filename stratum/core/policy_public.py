@@ -1,6 +1,6 @@
-"""When is a policy public, and what does a public access block take away?
+"""When is a policy public?
 
-Room: stratum/core. May import: core.{policy_*, principals}.
+Room: stratum/core. May import: core.policy_*.
 
 A policy is public if one of its Allow statements lets in everyone, and no condition of that statement ties it to fixed
 values of a key that tells who or from where. Deny statements are not looked at: they may take back less than it seems.
@@ -10,13 +10,8 @@ Source: docs.aws.amazon.com/AmazonS3/latest/userguide/access-control-block-publi
 
 from ipaddress import IPv4Network, IPv6Network, ip_network
 
-import msgspec
-
 from stratum.core.policy_conditions import Condition
 from stratum.core.policy_statements import Effect, Policy, Statement
-from stratum.core.principals import Principal
-
-KIND = "public_access"
 
 _TELLS_WHO = frozenset(
     (
@@ -42,30 +37,9 @@ _PRIVATE = tuple(map(IPv4Network, ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/1
 _UNIQUE_LOCAL = IPv6Network("fc00::/7")  # RFC 4193
 
 
-class PublicAccessBlock(msgspec.Struct, frozen=True, array_like=True):
-    """The four switches of a bucket. All off is the same as no block at all."""
-
-    block_public_acls: bool = False  # refuse to store public ACLs
-    ignore_public_acls: bool = False  # public grants that are stored do not count
-    block_public_policy: bool = False  # refuse to store a public policy
-    restrict_public_buckets: bool = False  # a public policy lets in nobody from outside the owner's account
-
-
-NO_BLOCK = PublicAccessBlock()
-
-
 def is_public(policy: Policy) -> bool:
     """Does the policy let in the public?"""
     return any(map(_lets_in_everyone, policy.statements))
-
-
-def policy_counts(block: PublicAccessBlock, policy: Policy, principal: Principal, owner_account: str) -> bool:
-    """May an Allow of `policy` let `principal` in? Not a stranger, where public buckets are restricted.
-
-    `owner_account`: `account_id` of the bucket's owner. A Deny counts always.
-    """
-    stranger = principal.anonymous or principal.account_id != owner_account
-    return not (block.restrict_public_buckets and stranger and is_public(policy))
 
 
 def _lets_in_everyone(statement: Statement) -> bool:

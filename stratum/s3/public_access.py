@@ -1,14 +1,14 @@
 """The public access block of a bucket: four switches, as XML.
 
-Room: stratum/s3. May import: core.policy_public, engine, s3.{answers, call, errors, http, small_body, xml}.
+Room: stratum/s3. May import: core.public_access, engine, s3.{answers, call, errors, http, small_body, xml}.
 
 What each switch does is decided where it matters: BlockPublicPolicy in bucket_policy.py, the ACL switches where ACLs
-are stored and judged, RestrictPublicBuckets by core/policy_public.py `policy_counts`.
+are stored and judged, RestrictPublicBuckets by core/public_access.py `policy_counts`.
 
 Source: docs.aws.amazon.com/AmazonS3/latest/API/API_PutPublicAccessBlock.html
 """
 
-from stratum.core.policy_public import KIND, NO_BLOCK, PublicAccessBlock
+from stratum.core.public_access import KIND, NO_BLOCK, PublicAccessBlock
 from stratum.engine.engine import Engine
 from stratum.s3.answers import xml_answer
 from stratum.s3.call import Call

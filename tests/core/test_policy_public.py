@@ -7,8 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stratum.core.policy import AccessRequest, Policy, Verdict, evaluate, parse_policy
-from stratum.core.policy_public import NO_BLOCK, PublicAccessBlock, is_public, policy_counts
+from stratum.core.policy_public import is_public
 from stratum.core.principals import ANONYMOUS, OPERATOR, Principal
+from stratum.core.public_access import NO_BLOCK, PublicAccessBlock, policy_counts
 
 EVERYONE = {"Effect": "Allow", "Principal": "*", "Action": "s3:GetObject", "Resource": "arn:aws:s3:::b/*"}
 

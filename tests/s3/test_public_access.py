@@ -3,7 +3,7 @@
 import pytest
 from botocore.exceptions import ClientError
 
-from stratum.core.policy_public import KIND, NO_BLOCK, PublicAccessBlock
+from stratum.core.public_access import KIND, NO_BLOCK, PublicAccessBlock
 from stratum.s3.errors import S3Error
 from stratum.s3.public_access import block_of, parse_block
 from stratum.s3.xml import node
