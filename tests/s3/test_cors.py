@@ -4,7 +4,7 @@ import re
 
 import pytest
 from botocore.exceptions import ClientError
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from stratum.core.cors import CorsRule, CorsRules, allowed_origin, matches, matching_rule
@@ -15,6 +15,7 @@ from stratum.s3.xml import parse
 patterns = st.text("ab*", max_size=6).filter(lambda text: text.count("*") <= 1)
 
 
+@example("ab*ba", "aba")
 @given(patterns, st.text("ab", max_size=8))
 def test_one_star_stands_for_any_run_of_characters(pattern, text):
     expression = ".*".join(re.escape(part) for part in pattern.split("*"))
