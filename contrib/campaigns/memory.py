@@ -359,8 +359,8 @@ def page(gib: float, moved: list[Transfer], phases: list[Healthy], cut: dict[str
         "# Memory and slow clients",
         "",
         f"Written by `python contrib/campaigns/memory.py --write`. {when}, commit {commit},",
-        f"{os.cpu_count()} cores, Linux {platform.release()}, Python {platform.python_version()}; server and clients share"
-        " the machine.",
+        f"{os.cpu_count()} cores, Linux {platform.release()}, Python {platform.python_version()}; server and clients"
+        " share the machine.",
         "",
         *(f"- {'holds' if good else '**does not hold**'}: {what}" for what, good in held),
         "",
