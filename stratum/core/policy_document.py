@@ -65,9 +65,6 @@ def parse_policy(text: str, bucket: str = "") -> Policy:
     if not statements:
         raise MalformedPolicy("Could not parse the policy: Statement is empty!")
     parsed = tuple(_statement(each, bucket, variables=version == VERSIONS[1]) for each in statements)
-    sids = [statement.sid for statement in parsed if statement.sid]
-    if len(set(sids)) != len(sids):
-        raise MalformedPolicy("Statement IDs (SID) in a single policy must be unique.")
     return Policy(parsed)
 
 
