@@ -8,10 +8,10 @@ import re
 
 
 def pytest_configure(config):
-    """Name the configuration file of this worker: S3TEST_CONF holds {worker}, S3TEST_SERVERS is how many there are."""
+    """Name the configuration file of this worker: S3TEST_CONFS holds {worker}, S3TEST_SERVERS says how many."""
     number = int(re.sub(r"\D", "", os.environ.get("PYTEST_XDIST_WORKER", "gw0")))
     number %= int(os.environ["S3TEST_SERVERS"])  # a worker that died is replaced under the next number
-    os.environ["S3TEST_CONF"] = os.environ["S3TEST_CONF"].replace("{worker}", str(number))
+    os.environ["S3TEST_CONF"] = os.environ["S3TEST_CONFS"].replace("{worker}", str(number))
 
 
 def pytest_collection_modifyitems(items):

@@ -74,7 +74,7 @@ def run_pytest(settings: argparse.Namespace, folder: Path, junit: Path) -> None:
     command += settings.pytest + [str(Path("s3tests/functional") / file) for file in files]
     env = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "PYTEST_"))}
     env |= {
-        "S3TEST_CONF": str(folder / "worker-{worker}.conf"),
+        "S3TEST_CONFS": str(folder / "worker-{worker}.conf"),
         "S3TEST_SERVERS": str(settings.workers),
         "PYTHONPATH": str(HERE),
         "PYTHONDONTWRITEBYTECODE": "1",
