@@ -64,7 +64,18 @@ def test_a_file_sets_everything(file):
 
 
 def test_every_field_of_the_settings_can_be_set():
-    in_sections = {"data", "disks", "k", "parity", "s3_host", "s3_port", "region", "domains", "proxies", "website_domains"}
+    in_sections = {
+        "data",
+        "disks",
+        "k",
+        "parity",
+        "s3_host",
+        "s3_port",
+        "region",
+        "domains",
+        "proxies",
+        "website_domains",
+    }
     in_sections |= {"log_level", "log_format", "close", "limits"}
     assert {field.name for field in fields(Settings)} == in_sections
     assert {f"limits.{field.name}" for field in fields(Limits)} <= set(PARSERS)
@@ -98,6 +109,13 @@ def test_the_command_line_beats_the_environment_beats_the_file_beats_the_default
     [
         ("[s3]\nregion = 'x'\n\nadress = ':1'", 4, "s3.address"),
         ("[s3]\nregion = 5", 2, "5"),
+        ("[s3]\ndomains = ['http://x']", 2, "host name"),
+        ("[s3]\ndomains = 'a b'", 2, "host name"),
+        ("[s3]\ndomains = ['10.0.0.1']", 2, "host name"),
+        ("[s3]\ndomains = ['x:9000']", 2, "host name"),
+        ("[s3]\ndomains = [5]", 2, "list"),
+        ("[s3]\nproxies = ['10.0.0.0/40']", 2, "IP address"),
+        ("[s3]\nproxies = ['proxy']", 2, "IP address"),
         ("[limits]\nparts = '1.5'", 2, "whole"),
         ("[limits]\nparts = true", 2, "True"),
         ("[tier.hot]\ncode = '4+0'", 2, "parity"),
@@ -111,6 +129,16 @@ def test_a_mistake_is_an_error_that_names_the_line(file, text, line, word):
     with pytest.raises(BadSettings, match=rf"line {line}\b") as caught:
         load_settings(file(text), {})
     assert word in str(caught.value)
+
+
+def test_domains_are_lower_case_and_may_be_none_at_all(file):
+    settings = load_settings(file("[s3]\ndomains = ['S3.Example.ORG.', 'localhost']"), {}).settings
+    assert settings.domains == ("s3.example.org", "localhost")
+    assert load_settings(file("[s3]\ndomains = []"), {}).settings.domains == ()
+    assert load_settings(None, {"STRATUM_S3_PROXIES": "10.0.0.7, fd00::/8"}).settings.proxies == (
+        "10.0.0.7",
+        "fd00::/8",
+    )
 
 
 def test_a_misspelt_variable_is_an_error_and_other_variables_are_none_of_our_business():
