@@ -20,6 +20,11 @@ def get_inode(txn: Txn, number: int) -> Inode:
     return inode
 
 
+def stored_bytes(inode: Inode) -> int:
+    """Bytes of the inode's content: more than its size, where they are encrypted."""
+    return inode.size if inode.sealed is None else inode.sealed.size
+
+
 def drop_link(txn: Txn, number: int, *, open_somewhere: bool, now: int) -> None:
     """One name less. With the last one the inode is freed, or orphaned while it is open somewhere.
 

@@ -24,7 +24,7 @@ DEFAULT_ALGORITHM = "crc64nvme"  # of parts and whole when the client named none
 def choose_parts(
     names: Sequence[PartName], stored: Mapping[int, Part], part_bytes_min: int, size: int | None
 ) -> list[Part]:
-    """Return the named parts in order.
+    """Return the named parts in order; of a part that is named twice in a row (it was sent twice) the last.
 
     Raises InvalidPartOrder, InvalidPart (missing, other ETag or checksum), PartTooSmall (all but the last),
     WrongSize if the parts do not add up to `size` bytes.
@@ -32,8 +32,9 @@ def choose_parts(
     numbers = [name.number for name in names]
     if not numbers:
         raise InvalidPart("no part is named")
-    if any(high <= low for low, high in pairwise(numbers)):
+    if any(high < low for low, high in pairwise(numbers)):
         raise InvalidPartOrder(str(numbers[:20]))
+    names = list({name.number: name for name in names}.values())
     parts = [_named(name, stored.get(name.number)) for name in names]
     for name, part in zip(names[:-1], parts[:-1], strict=True):
         if part.size < part_bytes_min:
@@ -118,5 +119,6 @@ def assemble(txn: Txn, content: int, parts: Sequence[Part]) -> None:
     """Let `content` share the bytes of the parts, one behind the other. No byte moves."""
     at = 0
     for part in parts:
-        copy_spans(txn, part.content, 0, part.size, content, at)
-        at += part.size
+        stored = part.stored or part.size
+        copy_spans(txn, part.content, 0, stored, content, at)
+        at += stored

@@ -1,11 +1,12 @@
 """What the S3 side of the engine takes and gives: plain frozen values, no wire format.
 
-Room: stratum/core. May import: core.records.
+Room: stratum/core. May import: core.{encryption, records}.
 """
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
+from stratum.core.encryption import CustomerKey, SealSpec
 from stratum.core.records import Acl, Checksum, Inode, Retention
 
 
@@ -81,6 +82,7 @@ class PutSpec:
     storage_class: str = ""
     event: str = "ObjectCreated:Put"
     principal: str = ""  # canonical user id of who asks, for what is told of it
+    seal: SealSpec | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,6 +105,8 @@ class CopySpec:
     legal_hold: bool = False
     storage_class: str = ""
     principal: str = ""
+    seal: SealSpec | None = None  # of the copy, whatever the source is
+    source_customer: CustomerKey | None = None
 
     def headers_of(self, source: Inode) -> dict[str, str]:
         """The headers of the copy."""
@@ -134,6 +138,7 @@ class UploadSpec:
     retention: Retention | None = None
     legal_hold: bool = False
     storage_class: str = ""
+    seal: SealSpec | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

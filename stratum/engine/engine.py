@@ -29,11 +29,13 @@ from stratum.engine.credentials import Credentials, RootCredential
 from stratum.engine.disk_events import DiskEvents
 from stratum.engine.files import Files
 from stratum.engine.first_writes import FirstWrites
+from stratum.engine.keys import NO_MASTER_KEYS, Keys, MasterKeys
 from stratum.engine.objects import Objects
 from stratum.engine.opening import OpenedStore, close_store, disk_watch, open_store
 from stratum.engine.reaper import Reaper
 from stratum.engine.repairer import Repairer
 from stratum.engine.scrubber import Scrubber
+from stratum.engine.sealing import Sealing
 from stratum.engine.surroundings import Surroundings
 from stratum.engine.uploads import Uploads
 from stratum.engine.volume_ids import VolumeIds
@@ -66,6 +68,8 @@ class Engine:
     uploads: Uploads
     files: Files
     credentials: Credentials
+    keys: Keys
+    sealing: Sealing
     reaper: Reaper
     repairer: Repairer
     scrubber: Scrubber
@@ -85,18 +89,20 @@ async def open_engine(
     root: RootCredential,
     now_ns: Callable[[], int],
     owner: tuple[int, int] = (0, 0),
+    masters: MasterKeys = NO_MASTER_KEYS,
     open_disk: OpenDisk = FolderDisk,
 ) -> AsyncIterator[Engine]:
     """Open the store of `settings` and run its services while the context lasts.
 
     `root`: the operator's credential. `now_ns`: wall clock, nanoseconds. `owner`: uid and gid of what S3 makes.
+    `masters`: what the key store is sealed with; none: nothing is encrypted at rest.
     Raises ForeignDisk, CorruptJournal, TooFewDisks.
     """
     store = await trio.to_thread.run_sync(open_store, settings, now_ns, open_disk)
     try:
         async with trio.open_nursery() as nursery:
             await nursery.start(store.meta.run)
-            engine, services = await _put_together(store, settings, root, now_ns, owner)
+            engine, services = await _put_together(store, settings, root, now_ns, owner, masters)
             for service in services:
                 nursery.start_soon(service)
             yield engine
@@ -123,6 +129,7 @@ async def _put_together(
     root: RootCredential,
     now_ns: Callable[[], int],
     owner: tuple[int, int],
+    masters: MasterKeys,
 ) -> tuple[Engine, list[Callable[[], Awaitable[None]]]]:
     meta, limits = store.meta, settings.limits
     ids = VolumeIds(meta)
@@ -144,8 +151,10 @@ async def _put_together(
 
     buckets = Buckets(meta, changes, maker)
     consequences = Consequences()
-    files = Files(meta, contents, buckets, store.disks, settings, now_ns, consequences)
-    around = Surroundings(meta, contents, changes, now_ns, maker, files, consequences)
+    keys = Keys(meta, masters, now_ns)
+    sealing = Sealing(keys)
+    files = Files(meta, contents, buckets, store.disks, settings, now_ns, consequences, sealing)
+    around = Surroundings(meta, contents, changes, now_ns, maker, files, sealing, consequences)
     repairer = Repairer(around, volumes, store.disks, limits)
     reaper = Reaper(around, volumes, store.disks, limits, lambda: ids.first)
     scrubber = Scrubber(around, volumes, repairer, limits)
@@ -170,13 +179,15 @@ async def _put_together(
         uploads=Uploads(around, objects, limits),
         files=files,
         credentials=Credentials(meta, root, now_ns),
+        keys=keys,
+        sealing=sealing,
         reaper=reaper,
         repairer=repairer,
         scrubber=scrubber,
         compactor=compactor,
         now_ns=now_ns,
     )
-    await first.attempt(files.free_orphans)
+    await first.attempt(files.free_orphans, keys.start)
     services: list[Callable[[], Awaitable[None]]] = [first.run, ids.run, volumes.run, events.run, watch.run]
     services += [repairer.run, reaper.run, scrubber.run, compactor.run, files.run]
     return engine, services

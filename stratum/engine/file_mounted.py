@@ -1,6 +1,6 @@
 """What all mounted files share: the store below them, the clock, and the memory that unpublished bytes take.
 
-Room: stratum/engine. May import: core, store, engine.{consequences, contents}.
+Room: stratum/engine. May import: core, store, engine.{consequences, contents, sealing}.
 """
 
 from collections.abc import Callable, Sequence
@@ -16,6 +16,7 @@ from stratum.core.manifest import Span
 from stratum.core.txn import Txn
 from stratum.engine.consequences import Consequences
 from stratum.engine.contents import Contents
+from stratum.engine.sealing import Sealing
 from stratum.store.meta import Meta
 
 T = TypeVar("T")
@@ -67,6 +68,7 @@ class Mounted:
     limits: Limits
     now_ns: Callable[[], int]
     memory: Memory
+    sealing: Sealing
     consequences: Consequences = field(default_factory=Consequences)
     is_open: IsOpen = never_open  # is the inode in use through the mount?
     ticket: int = 0

@@ -26,6 +26,7 @@ from stratum.engine.file_open import OpenFile
 from stratum.engine.file_pressure import Pressure
 from stratum.engine.file_table import FileTable
 from stratum.engine.file_xattrs import FileXattrs
+from stratum.engine.sealing import Sealing
 from stratum.store.disks import Disks
 from stratum.store.meta import Meta
 
@@ -52,9 +53,10 @@ class Files:
         settings: Settings,
         now_ns: Callable[[], int],
         consequences: Consequences,
+        sealing: Sealing,
     ) -> None:
         limits = settings.limits
-        mounted = Mounted(meta, contents, limits, now_ns, Memory(limits.dirty_bytes), consequences)
+        mounted = Mounted(meta, contents, limits, now_ns, Memory(limits.dirty_bytes), sealing, consequences)
         table = FileTable(mounted)
         mounted.is_open = table.is_pinned
         self.names = FileNames(mounted, table, buckets)

@@ -59,6 +59,9 @@ class MasterKeys:
         raise NoMasterKey("the master key that this store's keys are sealed with is not at hand")
 
 
+NO_MASTER_KEYS = MasterKeys()
+
+
 def _id_of(master: bytes) -> bytes:
     """Says which master key it was, and nothing of the key."""
     return sha256(b"stratum master key id 1" + master).digest()[:_MASTER_ID_BYTES]

@@ -106,6 +106,31 @@ def renamed(source: Inode, content: int, spec: RenameSpec) -> NewObject:
     )
 
 
+def copied(
+    spec: CopySpec, source: Inode, *, content: int, etag: str, checksum: Checksum | None, sealed: Sealed | None
+) -> NewObject:
+    """The version that a copy makes: the source's bytes and size, and of the rest what the spec does not replace."""
+    return NewObject(
+        content=content,
+        size=source.size,
+        etag=etag,
+        headers=spec.headers_of(source),
+        metadata=dict(source.metadata if spec.metadata is None else spec.metadata),
+        checksum=checksum,
+        parts=source.parts,
+        part_checksums=source.part_checksums if checksum == source.checksum else (),
+        owner=spec.owner,
+        tags=dict(source.tags if spec.tags is None else spec.tags),
+        acl=spec.acl,
+        retention=spec.retention,
+        legal_hold=spec.legal_hold,
+        sealed=sealed,
+        storage_class=spec.storage_class,
+        event=COPIED,
+        principal=spec.principal,
+    )
+
+
 def copied_checksum(spec: CopySpec, source: Inode, known: KnownChecksum | None) -> Checksum | None:
     """The checksum that a copy is to have. Raises Conflict if the source is no longer what it was computed of."""
     if not spec.checksum_algorithm or has_whole(source, spec.checksum_algorithm):

@@ -1,6 +1,7 @@
 """Objects as S3 knows them: put, open, delete, copy, list.
 
-Room: stratum/engine. May import: core, store, engine.{buckets, changes, contents, ingest, new_objects, object_rename}.
+Room: stratum/engine. May import: core, store, engine.{buckets, changes, contents, ingest, new_objects, object_rename,
+open_object, sealing_copies}.
 
 Invariants
     O1  A put stages its bytes first; one change then makes a new inode, swaps the entry and retires the old inode.
@@ -9,20 +10,19 @@ Invariants
         `read_durable`.
 """
 
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Iterator, Mapping
-from contextlib import aclosing
-from dataclasses import dataclass, replace
+from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import replace
 from functools import partial
 from typing import TypeVar
 
 import msgspec
 import trio
 
-from stratum.core.checksums import Digests, encode_base64
 from stratum.core.conditions import check_delete, check_read, check_write
 from stratum.core.config import Limits
+from stratum.core.encryption import CustomerKey
 from stratum.core.errors import MarkerFound, NoSuchKey, NoSuchVersion, StratumError
-from stratum.core.inodes import get_inode
+from stratum.core.inodes import get_inode, stored_bytes
 from stratum.core.listing import list_page
 from stratum.core.locks import KIND as LOCK
 from stratum.core.locks import ObjectLock, check_deletable, default_retention
@@ -51,25 +51,14 @@ from stratum.core.views import object_at, view_of
 from stratum.engine.buckets import find_bucket
 from stratum.engine.configurations import configuration
 from stratum.engine.ingest import Ingest, Ingested
-from stratum.engine.new_objects import COPIED, KnownChecksum, NewObject, born, copied_checksum, has_whole, renamed
+from stratum.engine.new_objects import COPIED, NewObject, born, copied, copied_checksum, renamed
 from stratum.engine.object_rename import find_source, move_entry
+from stratum.engine.open_object import OpenObject
+from stratum.engine.sealing_copies import take_over
 from stratum.engine.surroundings import Surroundings
 
 T = TypeVar("T")
 ObjectChange = Callable[[Txn], tuple[ObjectView, list[Change]]]
-
-
-@dataclass(frozen=True, slots=True)
-class OpenObject:
-    """One version of an object, ready to be read; later changes of the key do not affect it."""
-
-    view: ObjectView
-    spans: list[Span]
-    surroundings: Surroundings
-
-    def stream(self, start: int, stop: int) -> AsyncGenerator[bytes, None]:
-        """Yield the verified bytes [start, stop) in pieces of at most 1 MiB."""
-        return self.surroundings.contents.stream(self.spans, start, stop)
 
 
 class Objects:
@@ -82,19 +71,24 @@ class Objects:
     async def put(self, bucket: str, key: bytes, body: AsyncIterator[bytes], spec: PutSpec) -> ObjectView:
         """Store `body` under `key`; durable and visible on return.
 
-        Raises NoSuchBucket, KeyTooLong, PreconditionFailed, TooLarge, TooFewDisks, and what `spec.check` raises.
+        Raises NoSuchBucket, KeyTooLong, PreconditionFailed, TooLarge, TooFewDisks, what `spec.check` raises, and to
+        seal it NotSealing, NoMasterKey, NoSuchNamedKey.
         """
         check_key(key)
         await self._check_early(bucket, key, spec.condition)
-        ingest = Ingest(self._around.contents, self._limits, spec.algorithms, self._limits.object_bytes_max)
+        run = await self._around.sealing.begin(spec.seal)
+        ingest = Ingest(self._around.contents, self._limits, spec.algorithms, self._limits.object_bytes_max, run)
         staged = await ingest.take(body)
         try:
             checksum = spec.check(staged.digests, staged.size)
             return await self._publish_staged(bucket, key, staged, spec, checksum)
         except BaseException:
-            with trio.CancelScope(shield=True):
-                await self._around.contents.discard(staged.spans)
+            await self._discard(staged)
             raise
+
+    async def _discard(self, staged: Ingested) -> None:
+        with trio.CancelScope(shield=True):
+            await self._around.contents.discard(staged.spans)
 
     async def _check_early(self, bucket: str, key: bytes, condition: Condition) -> None:
         """Refuse before the body is read what would be refused at commit anyway."""
@@ -106,13 +100,11 @@ class Objects:
     ) -> ObjectView:
         def change(txn: Txn) -> tuple[ObjectView, list[Change]]:
             check_now(txn, bucket, key, spec.condition)
-            content = take_number(txn, "content") if staged.spans else 0
-            if content:
-                self._around.contents.record(txn, content, staged.spans)
             new = NewObject(
-                content=content,
+                content=self._record(txn, staged),
                 size=staged.size,
-                etag=staged.md5,
+                etag=staged.etag,
+                sealed=staged.sealed,
                 headers=dict(spec.headers),
                 metadata=dict(spec.metadata),
                 checksum=checksum,
@@ -128,6 +120,13 @@ class Objects:
             return self.publish(txn, bucket, key, new)
 
         return await self.commit(change)
+
+    def _record(self, txn: Txn, staged: Ingested) -> int:
+        """Inside a change: make a content of what was staged; 0: of no byte."""
+        content = take_number(txn, "content") if staged.spans else 0
+        if content:
+            self._around.contents.record(txn, content, staged.spans)
+        return content
 
     async def commit(self, change: ObjectChange) -> ObjectView:
         """Run a change that publishes an object; tell the kernel's caches once it is applied."""
@@ -186,15 +185,21 @@ class Objects:
         await self._settle(bucket, key)
         return await self._around.meta.read_durable(lambda txn: object_at(txn, bucket, key, version))
 
-    async def open(self, bucket: str, key: bytes, version: str | None = None) -> OpenObject:
-        """Return one version of the object, ready to be read. Raises as `head`."""
+    async def open(
+        self, bucket: str, key: bytes, version: str | None = None, customer: CustomerKey | None = None
+    ) -> OpenObject:
+        """Return one version of the object, ready to be read.
+
+        Raises as `head`; of an encrypted one CustomerKeyNeeded, CustomerKeyUnwanted, NoSuchNamedKey, NoMasterKey.
+        """
         await self._settle(bucket, key)
 
-        def query(txn: Txn) -> OpenObject:
+        def query(txn: Txn) -> tuple[ObjectView, list[Span]]:
             view = object_at(txn, bucket, key, version)
-            return OpenObject(view, _spans_of(txn, view), self._around)
+            return view, _spans_of(txn, view)
 
-        return await self._around.meta.read_durable(query)
+        view, spans = await self._around.meta.read_durable(query)
+        return OpenObject(view, spans, self._around, self._around.sealing.open_any(view.inode.sealed, customer))
 
     async def amend(
         self, bucket: str, key: bytes, version: str | None, change: Callable[[Inode], Inode], event: str = ""
@@ -233,8 +238,9 @@ class Objects:
         await self._settle(bucket, key)
 
         def change(txn: Txn) -> Deleted:
-            _check_deletion(txn, bucket, key, condition, version)
             place = self.place(txn, bucket, key)
+            if not _is_there(txn, bucket, key, condition, version):
+                return Deleted()
             if version is None:
                 removed = mark_deleted(txn, place, principal)
             else:
@@ -268,41 +274,35 @@ class Objects:
         spec: CopySpec,
         source_version: str | None = None,
     ) -> ObjectView:
-        """Copy an object without moving a byte: both inodes share one content.
+        """Copy an object; where no byte must be sealed or opened for it, none moves: both inodes share one content.
 
-        Raises NoSuchBucket, NoSuchKey, NoSuchVersion, MarkerFound, PreconditionFailed (source or destination).
+        Raises NoSuchBucket, NoSuchKey, NoSuchVersion, MarkerFound, PreconditionFailed (source or destination), and
+        what `open` and `put` raise of encrypted objects.
         """
         check_key(key)
-        await self._settle(source_bucket, source_key)
         await self._settle(bucket, key)
-        known = await self._checksum_for_copy(source_bucket, source_key, source_version, spec.checksum_algorithm)
+        opened = await self.open(source_bucket, source_key, source_version, spec.source_customer)
+        check_read(spec.source_condition, opened.view.inode, copying=True)
+        self._around.meta.read(lambda txn: check_now(txn, bucket, key, spec.condition))
+        taken = await take_over(self._around, self._limits, opened, spec)
 
         def change(txn: Txn) -> tuple[ObjectView, list[Change]]:
-            source = object_at(txn, source_bucket, source_key, source_version).inode
-            check_read(spec.source_condition, source, copying=True)
+            source = taken.described or taken.checked(object_at(txn, source_bucket, source_key, source_version).inode)
+            if taken.staged is None:
+                check_read(spec.source_condition, source, copying=True)
             check_now(txn, bucket, key, spec.condition)
-            checksum = copied_checksum(spec, source, known)
-            new = NewObject(
-                content=self.shared_content(txn, source),
-                size=source.size,
-                etag=source.etag,
-                headers=spec.headers_of(source),
-                metadata=dict(source.metadata if spec.metadata is None else spec.metadata),
-                checksum=checksum,
-                parts=source.parts,
-                part_checksums=source.part_checksums if checksum == source.checksum else (),
-                owner=spec.owner,
-                tags=dict(source.tags if spec.tags is None else spec.tags),
-                acl=spec.acl,
-                retention=spec.retention,
-                legal_hold=spec.legal_hold,
-                storage_class=spec.storage_class,
-                event=COPIED,
-                principal=spec.principal,
-            )
+            checksum = source.checksum if taken.staged else copied_checksum(spec, source, taken.known)
+            content = self._record(txn, taken.staged) if taken.staged else self.shared_content(txn, source)
+            etag = taken.etag if taken.staged or taken.sealed else source.etag
+            new = copied(spec, source, content=content, etag=etag, checksum=checksum, sealed=taken.sealed)
             return self.publish(txn, bucket, key, new)
 
-        return await self.commit(change)
+        try:
+            return await self.commit(change)
+        except BaseException:
+            if taken.staged is not None:
+                await self._discard(taken.staged)
+            raise
 
     def shared_content(self, txn: Txn, source: Inode) -> int:
         """Inside a change: the content that a copy of `source` shares; of a symlink, one that holds its target."""
@@ -337,28 +337,6 @@ class Objects:
             return view, changes
 
         return await self.commit(change)
-
-    async def digests_of(
-        self, source: OpenObject, start: int, stop: int, algorithms: Iterable[str]
-    ) -> Mapping[str, bytes]:
-        """Return {algorithm: raw digest} of bytes [start, stop) of an open object; reads them once."""
-        digests = Digests(algorithms)
-        async with aclosing(source.stream(start, stop)) as pieces:
-            async for piece in pieces:
-                await trio.to_thread.run_sync(digests.update, piece)
-        return digests.results()
-
-    async def _checksum_for_copy(
-        self, bucket: str, key: bytes, version: str | None, algorithm: str
-    ) -> KnownChecksum | None:
-        """Read the source of a copy for the checksum it is to have, if that is another than it has already."""
-        if not algorithm:
-            return None
-        source = await self.open(bucket, key, version)
-        if has_whole(source.view.inode, algorithm):
-            return None
-        raw = (await self.digests_of(source, 0, source.view.size, [algorithm]))[algorithm]
-        return KnownChecksum(source.view.inode.content, source.view.etag, Checksum(algorithm, encode_base64(raw)))
 
     async def list(self, bucket: str, query: ListQuery) -> ListPage:
         """Return one page of keys in UTF-8 byte order. Raises NoSuchBucket."""
@@ -416,19 +394,20 @@ def check_now(txn: Txn, bucket: str, key: bytes, condition: Condition) -> None:
     check_write(condition, current)
 
 
-def _check_deletion(txn: Txn, bucket: str, key: bytes, condition: Condition, version: str | None) -> None:
-    """Inside a change: refuse if the condition does not hold for the current object, or the named version."""
+def _is_there(txn: Txn, bucket: str, key: bytes, condition: Condition, version: str | None) -> bool:
+    """Inside a change: is there something that a delete with this condition means? Raises PreconditionFailed."""
     if condition == UNCONDITIONAL:
-        return
+        return True
     try:
         check_delete(condition, object_at(txn, bucket, key, version).inode)
     except MarkerFound:
         check_delete(condition, None, marker=True)
     except (NoSuchKey, NoSuchVersion):
-        check_delete(condition, None)
+        return False
+    return True
 
 
 def _spans_of(txn: Txn, view: ObjectView) -> list[Span]:
     if view.inode.kind is Kind.SYMLINK:
         return [(0, Run(None, view.inode.target))]
-    return spans_in(txn, view.inode.content, 0, view.inode.size)
+    return spans_in(txn, view.inode.content, 0, stored_bytes(view.inode))

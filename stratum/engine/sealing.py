@@ -17,7 +17,7 @@ import msgspec
 
 from stratum.core.encryption import SSE_C, SSE_KMS, SSE_S3, CustomerKey, SealSpec
 from stratum.core.errors import CorruptSeal, CustomerKeyNeeded, CustomerKeyUnwanted, CustomerKeyWrong, WrongKey
-from stratum.core.records import Sealed
+from stratum.core.records import Part, Sealed, Upload
 from stratum.core.sealing import (
     FORMAT,
     KEY_BYTES,
@@ -43,9 +43,12 @@ class ObjectKey:
     secret: bytes = field(repr=False)
     sealed: Sealed
 
-    def etag(self, md5: str) -> str:
-        """The ETag of bytes with that md5 (hex): their md5 with SSE-S3 only, as at AWS."""
-        return md5 if self.sealed.scheme == SSE_S3 else hidden_etag(self.secret, bytes.fromhex(md5))
+    def etag(self, true: str) -> str:
+        """The ETag to show for `true` (md5 in hex, or that of parts with `-N`): itself with SSE-S3 only, as at AWS."""
+        if self.sealed.scheme == SSE_S3:
+            return true
+        md5, dash, parts = true.partition("-")
+        return hidden_etag(self.secret, bytes.fromhex(md5)) + dash + parts
 
     def begin(self) -> "Run":
         """A run to be sealed now."""
@@ -53,12 +56,11 @@ class ObjectKey:
         return Run(self, salt, Sealer(run_key(self.secret, salt)))
 
     def unsealer(self, start: int, stop: int) -> Unsealer:
-        """What opens the stored bytes of the plain bytes [start, stop)."""
-        salts = self.sealed.salts
-        if len(salts) != SALT_BYTES * len(self.sealed.parts):
-            raise CorruptSeal("a record names fewer salts than runs")
-        keys = _LazyKeys(self.secret, salts)
-        return Unsealer(keys, self.sealed.parts, start, stop)
+        """What opens the stored bytes of the plain bytes [start, stop). Raises CorruptSeal."""
+        sizes, salts = self.sealed.parts, self.sealed.salts
+        if len(salts) != SALT_BYTES * len(sizes) or stop > sum(sizes):
+            raise CorruptSeal("the record of an encrypted object contradicts itself")
+        return Unsealer(_LazyKeys(self.secret, salts), sizes, start, stop)
 
 
 class _LazyKeys(Sequence[bytes]):
@@ -87,6 +89,15 @@ class Run:
         return of_runs(self.key.sealed, [size], self.salt)
 
 
+def sealed_of(upload: Upload, parts: Sequence[Part]) -> Sealed | None:
+    """The record of the object that these parts make; None: it is not encrypted. Raises CorruptSeal."""
+    if upload.sealed is None:
+        return None
+    if any(len(part.salt) != SALT_BYTES for part in parts):
+        raise CorruptSeal("a part of an encrypted upload is not encrypted")
+    return of_runs(upload.sealed, [part.size for part in parts], b"".join(part.salt for part in parts))
+
+
 def of_runs(sealed: Sealed, sizes: Sequence[int], salts: bytes) -> Sealed:
     """The record of an object made of runs of these plain sizes, sealed below the key of `sealed`."""
     return msgspec.structs.replace(sealed, size=stored_size(sizes), parts=tuple(sizes), salts=salts)
@@ -97,6 +108,15 @@ class Sealing:
 
     def __init__(self, keys: Keys) -> None:
         self.keys = keys
+
+    async def begin(self, spec: SealSpec | None) -> "Run | None":
+        """A run below a new key; None: not to be sealed. Raises as `make`."""
+        return None if spec is None else (await self.make(spec)).begin()
+
+    def resume(self, sealed: Sealed | None, customer: CustomerKey | None) -> "Run | None":
+        """A run more below the key of an upload; None: not to be sealed. Raises as `open`."""
+        key = self.open_any(sealed, customer)
+        return None if key is None else key.begin()
 
     async def make(self, spec: SealSpec) -> ObjectKey:
         """A new key, wrapped as asked for. Raises NotSealing, NoMasterKey, NoSuchNamedKey."""
@@ -125,6 +145,14 @@ class Sealing:
         key_id = name if spec.scheme == SSE_KMS else ""
         sealed = Sealed(spec.scheme, key_id, wrapped, context=spec.context, bucket_key=spec.bucket_key)
         return ObjectKey(secret, sealed)
+
+    def open_any(self, sealed: Sealed | None, customer: CustomerKey | None) -> ObjectKey | None:
+        """The key of an object; None if it is not encrypted at all. Raises as `open`."""
+        if sealed is not None:
+            return self.open(sealed, customer)
+        if customer is not None:
+            raise CustomerKeyUnwanted("the object is not encrypted")
+        return None
 
     def open(self, sealed: Sealed, customer: CustomerKey | None) -> ObjectKey:
         """The key of an object.
@@ -155,12 +183,6 @@ class Sealing:
             return ObjectKey(unwrap(customer.secret, sealed.wrapped, _bound(SSE_C, "", 0, "")), sealed)
         except WrongKey as error:
             raise CustomerKeyWrong("the object is encrypted with another key") from error
-
-
-def check_customer(sealed: Sealed | None, customer: CustomerKey | None) -> None:
-    """Refuse a key that is sent for what is not encrypted at all. Raises CustomerKeyUnwanted."""
-    if sealed is None and customer is not None:
-        raise CustomerKeyUnwanted("the object is not encrypted with a customer's key")
 
 
 def _bound(scheme: str, name: str, number: int, context: str) -> bytes:

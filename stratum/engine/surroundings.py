@@ -1,6 +1,6 @@
 """What every service of the engine works with.
 
-Room: stratum/engine. May import: core, store, engine.{changes, consequences, contents}.
+Room: stratum/engine. May import: core, store, engine.{changes, consequences, contents, sealing}.
 """
 
 from collections.abc import Callable
@@ -11,6 +11,7 @@ from stratum.core.namespace import DirectoryMaker
 from stratum.engine.changes import Changes
 from stratum.engine.consequences import Consequences
 from stratum.engine.contents import Contents
+from stratum.engine.sealing import Sealing
 from stratum.store.meta import Meta
 
 
@@ -41,4 +42,5 @@ class Surroundings:
     now_ns: Callable[[], int]  # wall clock, nanoseconds since the epoch
     maker: Callable[[], DirectoryMaker]  # owner, mode and time of what S3 makes
     files: OpenFiles
+    sealing: Sealing
     consequences: Consequences = field(default_factory=Consequences)

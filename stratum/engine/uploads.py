@@ -1,6 +1,7 @@
 """Multipart uploads: parts are contents of their own; Complete concatenates their runs without moving a byte.
 
-Room: stratum/engine. May import: core, store, engine.{buckets, ingest, objects, surroundings}.
+Room: stratum/engine. May import: core, store, engine.{buckets, ingest, objects, sealing, sealing_copies,
+surroundings}.
 
 Invariants
     U1  An upload id is valid until Complete or Abort commits; then the id or the object exists, never both.
@@ -9,13 +10,16 @@ Invariants
 
 import secrets
 from collections.abc import AsyncIterator, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass
 
+import msgspec
 import trio
 
 from stratum.core.checksums import encode_base64
 from stratum.core.conditions import check_read
 from stratum.core.config import Limits
+from stratum.core.encryption import CustomerKey
 from stratum.core.errors import InvalidArgument, NoSuchKey, NoSuchUpload, RangeNotSatisfiable, TooLarge
 from stratum.core.manifest import attach, copy_spans, detach, part_user, truncate
 from stratum.core.multipart import (
@@ -38,6 +42,8 @@ from stratum.engine.buckets import find_bucket
 from stratum.engine.ingest import Ingest, Ingested
 from stratum.engine.new_objects import NewObject
 from stratum.engine.objects import Objects, check_now
+from stratum.engine.sealing import sealed_of
+from stratum.engine.sealing_copies import computed, digests_of
 from stratum.engine.surroundings import Surroundings
 
 
@@ -60,7 +66,7 @@ class Uploads:
         self._limits = limits
 
     async def create(self, bucket: str, key: bytes, spec: UploadSpec) -> str:
-        """Begin an upload, return its id. Raises NoSuchBucket, KeyTooLong."""
+        """Begin an upload, return its id. Raises NoSuchBucket, KeyTooLong; NotSealing, NoMasterKey, NoSuchNamedKey."""
         check_key(key)
         upload_id = secrets.token_urlsafe(24)
         upload = Upload(
@@ -77,6 +83,7 @@ class Uploads:
             retention=spec.retention,
             legal_hold=spec.legal_hold,
             storage_class=spec.storage_class,
+            sealed=None if spec.seal is None else (await self._around.sealing.make(spec.seal)).sealed,
         )
 
         def change(txn: Txn) -> None:
@@ -101,31 +108,50 @@ class Uploads:
         *,
         algorithms: frozenset[str] = frozenset(),
         check: Check = accept,
+        customer: CustomerKey | None = None,
     ) -> Part:
-        """Store one part; it survives a cut on return. Raises NoSuchUpload, InvalidArgument, TooLarge."""
+        """Store one part; it survives a cut on return.
+
+        Raises NoSuchUpload, InvalidArgument, TooLarge; CustomerKeyNeeded, CustomerKeyWrong, CustomerKeyUnwanted.
+        """
         self._check_number(number)
-        self._around.meta.read(lambda txn: _find(txn, bucket, key, upload_id))
-        staged = await Ingest(self._around.contents, self._limits, algorithms, self._limits.part_bytes_max).take(body)
+        upload = self._around.meta.read(lambda txn: _find(txn, bucket, key, upload_id))
+        run = self._around.sealing.resume(upload.sealed, customer)
+        ingest = Ingest(self._around.contents, self._limits, algorithms, self._limits.part_bytes_max, run)
+        return await self._keep_part(bucket, key, upload_id, number, await ingest.take(body), check)
+
+    async def _keep_part(
+        self, bucket: str, key: bytes, upload_id: str, number: int, staged: Ingested, check: Check
+    ) -> Part:
         try:
             checksum = check(staged.digests, staged.size)
-            return await self._keep_part(bucket, key, upload_id, number, staged, checksum)
+            return await self._record_part(bucket, key, upload_id, number, staged, checksum)
         except BaseException:
             with trio.CancelScope(shield=True):
                 await self._around.contents.discard(staged.spans)
             raise
 
-    async def _keep_part(
+    async def _record_part(
         self, bucket: str, key: bytes, upload_id: str, number: int, staged: Ingested, checksum: Checksum | None
     ) -> Part:
-        now = self._around.now_ns()
+        sealed, salt = staged.sealed, staged.run.salt if staged.run else b""
+        part = Part(
+            content=0,
+            size=staged.size,
+            etag=staged.etag,
+            modified=self._around.now_ns(),
+            checksum=checksum,
+            stored=sealed.size if sealed else 0,
+            salt=salt,
+        )
 
         def change(txn: Txn) -> Part:
             _find(txn, bucket, key, upload_id)
             content = take_number(txn, "content")
             self._around.contents.record(txn, content, staged.spans)
-            part = Part(content=content, size=staged.size, etag=staged.md5, modified=now, checksum=checksum)
-            _replace_part(txn, upload_id, number, part)
-            return part
+            kept = msgspec.structs.replace(part, content=content)
+            _replace_part(txn, upload_id, number, kept)
+            return kept
 
         return await self._around.meta.write(change)
 
@@ -140,22 +166,31 @@ class Uploads:
         byte_range: tuple[int, int] | None,
         source_condition: Condition = UNCONDITIONAL,
         source_version: str | None = None,
+        customer: CustomerKey | None = None,
+        source_customer: CustomerKey | None = None,
     ) -> Part:
-        """Make a part from bytes [first, last + 1) of an object. No byte moves, but they are read once for the ETag.
+        """Make a part from bytes [first, last + 1) of an object. They are read once for the ETag, and where one of
+        both is encrypted they are stored anew; else no byte moves.
 
         Raises NoSuchUpload, NoSuchKey, NoSuchVersion, MarkerFound, RangeNotSatisfiable (not inside the source),
-        TooLarge, PreconditionFailed.
+        TooLarge, PreconditionFailed; CustomerKeyNeeded, CustomerKeyWrong, CustomerKeyUnwanted.
         """
         self._check_number(number)
-        algorithm = algorithm_of(await self.get(bucket, key, upload_id))
-        source = await self._objects.open(source_bucket, source_key, source_version)
+        upload = await self.get(bucket, key, upload_id)
+        algorithm, run = algorithm_of(upload), self._around.sealing.resume(upload.sealed, customer)
+        source = await self._objects.open(source_bucket, source_key, source_version, source_customer)
         check_read(source_condition, source.view.inode, copying=True)
         start, stop = byte_range or (0, source.view.size)
         if not 0 <= start <= stop <= source.view.size:
             raise RangeNotSatisfiable(f"Range specified is not valid for source object of size: {source.view.size}")
         if stop - start > self._limits.part_bytes_max:
             raise TooLarge(f"over {self._limits.part_bytes_max} bytes")
-        digests = await self._objects.digests_of(source, start, stop, {"md5", algorithm})
+        if run is not None or source.key is not None:
+            ingest = Ingest(self._around.contents, self._limits, frozenset((algorithm,)), stop - start, run)
+            async with aclosing(source.stream(start, stop)) as pieces:
+                staged = await ingest.take(pieces)
+            return await self._keep_part(bucket, key, upload_id, number, staged, computed(algorithm))
+        digests = await digests_of(source, start, stop, {"md5", algorithm})
         checksum = Checksum(algorithm, encode_base64(digests[algorithm]))
         etag, now = digests["md5"].hex(), self._around.now_ns()
 
@@ -189,12 +224,15 @@ class Uploads:
         checksum: Checksum | None = None,
         size: int | None = None,
         principal: str = "",
+        customer: CustomerKey | None = None,
     ) -> ObjectView:
         """Make the object from the named parts, free the others, end the upload (U1).
 
         A Complete that is sent again, because its answer was lost, finds the object that it made.
-        Raises NoSuchUpload, InvalidPart, InvalidPartOrder, PartTooSmall, BadDigest, WrongSize, PreconditionFailed.
+        Raises NoSuchUpload, InvalidPart, InvalidPartOrder, PartTooSmall, BadDigest, WrongSize, PreconditionFailed;
+        CustomerKeyNeeded, CustomerKeyWrong, CustomerKeyUnwanted.
         """
+        self._check_customer(bucket, key, upload_id, customer)
 
         def change(txn: Txn) -> tuple[ObjectView, list[Change]]:
             try:
@@ -220,6 +258,7 @@ class Uploads:
                 retention=upload.retention,
                 legal_hold=upload.legal_hold,
                 storage_class=upload.storage_class,
+                sealed=sealed_of(upload, parts),
                 event="ObjectCreated:CompleteMultipartUpload",
                 principal=principal,
             )
@@ -229,6 +268,12 @@ class Uploads:
             return view, changes
 
         return await self._objects.commit(change)
+
+    def _check_customer(self, bucket: str, key: bytes, upload_id: str, customer: CustomerKey | None) -> None:
+        """Of an upload with a customer's key, that key must come again where checksums of its bytes are compared."""
+        found = self._around.meta.read(lambda txn: _find_or_none(txn, bucket, key, upload_id))
+        if found is not None and (customer is not None or found.checksum_algorithm):
+            self._around.sealing.open_any(found.sealed, customer)
 
     async def abort(self, bucket: str, key: bytes, upload_id: str) -> None:
         """End the upload and free its parts. Raises NoSuchUpload."""
@@ -270,6 +315,13 @@ def _find(txn: Txn, bucket: str, key: bytes, upload_id: str) -> Upload:
     if upload is None or upload.bucket != bucket or upload.key != key:
         raise NoSuchUpload(upload_id)
     return upload
+
+
+def _find_or_none(txn: Txn, bucket: str, key: bytes, upload_id: str) -> Upload | None:
+    try:
+        return _find(txn, bucket, key, upload_id)
+    except NoSuchUpload:
+        return None
 
 
 def _completed_before(txn: Txn, bucket: str, key: bytes, upload_id: str, names: Sequence[PartName]) -> ObjectView:

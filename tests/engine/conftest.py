@@ -9,8 +9,10 @@ import pytest
 from stratum.core.config import Limits, Settings
 from stratum.engine.credentials import RootCredential
 from stratum.engine.engine import open_engine
+from stratum.engine.keys import MasterKeys
 
 ROOT = RootCredential("ROOTACCESSKEY0000001", "not-a-secret")
+MASTERS = MasterKeys((b"a master key for the tests only.",))
 NOW = 1_700_000_000 * 10**9
 
 
@@ -34,8 +36,8 @@ def settings_for(folder: Path, **limits) -> Settings:
 
 
 @asynccontextmanager
-async def engine_at(folder: Path, **limits):
-    async with open_engine(settings_for(folder, **limits), root=ROOT, now_ns=Clock()) as engine:
+async def engine_at(folder: Path, masters: MasterKeys = MASTERS, **limits):
+    async with open_engine(settings_for(folder, **limits), root=ROOT, now_ns=Clock(), masters=masters) as engine:
         yield engine
 
 

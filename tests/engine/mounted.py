@@ -10,6 +10,8 @@ from stratum.core.records import Extent, Inode, Kind, Run
 from stratum.core.schema import inode_key, take_number
 from stratum.core.txn import load, save
 from stratum.engine.file_mounted import Memory, Mounted
+from stratum.engine.keys import NO_MASTER_KEYS, Keys
+from stratum.engine.sealing import Sealing
 from tests.fakes.txn import MemoryTxn
 
 LIMITS = Limits(
@@ -120,7 +122,8 @@ class World:
         self.meta = FakeMeta()
         self.contents = FakeContents(limits)
         self.now = 0
-        self.mounted = Mounted(self.meta, self.contents, limits, self.clock, Memory(limits.dirty_bytes))
+        sealing = Sealing(Keys(self.meta, NO_MASTER_KEYS, self.clock))
+        self.mounted = Mounted(self.meta, self.contents, limits, self.clock, Memory(limits.dirty_bytes), sealing)
 
     def clock(self) -> int:
         self.now += 1
