@@ -11,6 +11,7 @@ import pytest
 import urllib3
 
 from stratum.s3 import form as form_module
+from stratum.s3.sigv4 import signing_key
 from tests.engine.conftest import ROOT
 
 LATER = 600
@@ -329,3 +330,25 @@ async def test_every_part_of_a_version_4_signature_counts(endpoint):
         answer = await post(endpoint, {field: made[field] for field in made if field != name})
         assert answer.status in (400, 403), name
     assert await keys(endpoint) == []
+
+
+async def test_the_scope_and_the_date_of_a_version_4_signature_count_even_where_the_policy_leaves_them_free(endpoint):
+    free = [["starts-with", f"$x-amz-{name}", ""] for name in ("algorithm", "credential", "date")]
+    policy = policy_of(*STANDARD, *free)
+
+    async def status(days: float = 0, region: str = "us-east-1", service: str = "s3", end: str = "aws4_request") -> int:
+        at = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(time.time() + days * 86400))
+        key = signing_key(ROOT.secret_key, at[:8], "us-east-1", "s3")
+        fields = {
+            "key": "up/k",
+            "policy": policy,
+            "x-amz-algorithm": "AWS4-HMAC-SHA256",
+            "x-amz-credential": f"{ROOT.access_key}/{at[:8]}/{region}/{service}/{end}",
+            "x-amz-date": at,
+            "x-amz-signature": hmac.digest(key, policy.encode(), "sha256").hex(),
+        }
+        return (await post(endpoint, fields)).status
+
+    assert await status() == await status(days=-6.9) == 204
+    assert await status(region="eu-west-1") == await status(service="iam") == await status(end="aws4") == 400
+    assert await status(days=-7.1) == await status(days=0.1) == 403
