@@ -263,3 +263,20 @@ def test_an_operator_nobody_knows_is_refused(operator):
 def test_a_value_that_nothing_could_ever_equal_is_refused(operator, value):
     with pytest.raises(MalformedPolicy, match="Invalid value"):
         parse_condition(operator, KEY, (value,), variables=True)
+
+
+requests = st.text(max_size=20) | st.text("0123456789.:-+TZeE%/ ", max_size=24) | st.ip_addresses().map(str)
+
+
+@given(st.sampled_from(EVERY), st.sampled_from(["", "ForAllValues:", "ForAnyValue:"]), st.lists(requests, max_size=3))
+def test_no_request_breaks_an_operator(operator, prefix, found):
+    for suffix in ("", "IfExists"):
+        assert holds(prefix + operator + suffix, a_value(operator), found) in (True, False)
+
+
+@given(st.sampled_from([*EVERY, "Null"]), st.lists(requests, min_size=1, max_size=3), requests)
+def test_no_policy_breaks_an_operator(operator, policy, found):
+    try:
+        assert holds(operator, policy, found) in (True, False)
+    except MalformedPolicy as error:
+        assert str(error)

@@ -1,7 +1,9 @@
 """Bucket policies, through a real client."""
 
 import json
+from types import SimpleNamespace
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -10,7 +12,8 @@ from stratum.core.errors import CorruptRecord
 from stratum.core.policy import KIND, AccessRequest, PolicyText, Verdict, evaluate
 from stratum.core.principals import ANONYMOUS, OPERATOR, Principal
 from stratum.core.records import Bucket
-from stratum.s3.bucket_policy import keeps_the_policy, policy_of
+from stratum.s3.bucket_policy import keeps_the_policy, policy_of, put_bucket_policy
+from stratum.s3.errors import S3Error
 from tests.s3.test_public_access import put_block, refused
 
 DENY_SELF = ["s3:GetBucketPolicy", "s3:PutBucketPolicy", "s3:DeleteBucketPolicy"]
@@ -103,6 +106,46 @@ async def test_the_word_that_its_author_may_be_locked_out_is_remembered(endpoint
             principal=OPERATOR, action="s3:PutBucketPolicy", resource="arn:aws:s3:::bucket", context={}
         )
         assert evaluate([policy_of(endpoint.engine, "bucket")], asked) is Verdict.DENY
+
+
+class Body:
+    """A request body that has been checked already."""
+
+    algorithms = frozenset()
+
+    def __init__(self, text: str) -> None:
+        self.body = self._pieces(text.encode())
+
+    async def _pieces(self, content: bytes):
+        yield content
+
+    def check(self, digests: object, size: int) -> None:
+        pass
+
+
+@pytest.mark.parametrize(
+    ("principal", "headers", "stored"),
+    [
+        (Principal(user="4f1e", account="acme"), {}, False),
+        (Principal(user="4f1e", account="acme"), {"x-amz-confirm-remove-self-bucket-access": "false"}, False),
+        (Principal(user="4f1e", account="acme"), {"x-amz-confirm-remove-self-bucket-access": "true"}, True),
+        (Principal(user="other"), {}, False),
+        (Principal(user="acme"), {}, True),
+        (OPERATOR, {}, True),
+    ],
+)
+async def test_nobody_locks_himself_out_without_his_word_but_who_stands_above(endpoint, principal, headers, stored):
+    await endpoint.engine.buckets.amend("bucket", lambda bucket: msgspec.structs.replace(bucket, owner="acme"))
+    text = document(effect="Deny", action="s3:*", Resource="arn:aws:s3:::bucket")
+    call = SimpleNamespace(
+        engine=endpoint.engine, bucket="bucket", headers=headers, payload=Body(text), principal=principal
+    )
+    if stored:
+        assert (await put_bucket_policy(call)).status == 204
+        return
+    with pytest.raises(S3Error, match="AccessDenied"):
+        await put_bucket_policy(call)
+    assert policy_of(endpoint.engine, "bucket") is None
 
 
 users = st.sampled_from(["", "ann", "bob", "acme"])
