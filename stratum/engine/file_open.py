@@ -1,6 +1,7 @@
 """One mounted file that is open, or has bytes that are not published yet.
 
-Room: stratum/engine. May import: core, engine.{contents, file_digest, file_dirty, file_mounted, file_publication}.
+Room: stratum/engine. May import: core, engine.{contents, file_digest, file_dirty, file_mounted, file_publication,
+file_sealed}.
 
 Invariants
     O1  A publication is what the file was at one instant: its bytes, size and time are taken together, when it begins.
@@ -22,6 +23,7 @@ from stratum.engine.file_digest import REREAD_BYTES, REREAD_BYTES_AT_FSYNC, md5_
 from stratum.engine.file_dirty import Unpublished
 from stratum.engine.file_mounted import Mounted
 from stratum.engine.file_publication import Publication, publish
+from stratum.engine.file_sealed import bytes_sealed, check_changeable, read_sealed
 
 WINDOW_BYTES = 8 * MIB  # of a manifest, kept at hand for reading
 
@@ -44,6 +46,7 @@ class OpenFile:
         self._kept = False  # what was published before it was opened is a version by now: one for each time it is open
         self._rough_etag = False  # published by fsync with an ETag that a close would make an md5
         self._window: tuple[int, int, list[Span]] = (0, 0, [])
+        self._sealed = bytes_sealed(inode)  # how what the file shows is encrypted
 
     # --- what it is now -------------------------------------------------------------------------------------
 
@@ -78,16 +81,20 @@ class OpenFile:
     # --- changing it ----------------------------------------------------------------------------------------
 
     def write(self, offset: int, content: bytes) -> None:
-        """Put bytes at `offset`; at once, in memory. Raises TooLarge."""
+        """Put bytes at `offset`; at once, in memory. Raises TooLarge, NotPermitted (the file is encrypted)."""
         stop = offset + len(content)
         self._check_size(stop)
+        check_changeable(self._sealed)
         self._layers.write(offset, content)
         self.size = max(self.size, stop)
         self._touch()
 
     def truncate(self, size: int) -> None:
-        """Cut the file to `size` bytes, or let it grow by zeros. Raises TooLarge."""
+        """Cut the file to `size` bytes, or let it grow by zeros. Raises TooLarge, NotPermitted (it is encrypted)."""
         self._check_size(size)
+        if size == 0:
+            self._sealed = None
+        check_changeable(self._sealed)
         if size < self.size or size == 0:
             self._layers.clear(size, self.size)
         self.size = size
@@ -112,6 +119,8 @@ class OpenFile:
         stop = min(offset + size, self.size)
         if offset >= stop:
             return b""
+        if self._sealed is not None:
+            return await read_sealed(self._mounted, self.number, self._sealed, offset, stop)
         if self._changes == self._published:
             return await self._mounted.contents.read(self._published_spans(offset, stop), offset, stop)
         if self._layers.lost is not None:
@@ -157,6 +166,8 @@ class OpenFile:
         inode = load(txn, inode_key(self.number), Inode)
         if inode is None:
             raise NoSuchInode(f"inode {self.number}")
+        if inode.sealed is not None:  # the file was begun anew: nothing of it shows
+            return []
         return spans_in(txn, inode.content, start, min(stop, inode.size))
 
     # --- publishing it --------------------------------------------------------------------------------------
@@ -176,6 +187,7 @@ class OpenFile:
             due = self.dirty if closing else self._changes != self._published
             if not due or inode is None or inode.nlink == 0:
                 return
+            check_changeable(self._sealed)
             changes, size = self._changes, self.size
             zeros, spans = await self._layers.stage()
             md5 = await self._md5(size, closing=closing)
@@ -199,6 +211,8 @@ class OpenFile:
     async def forget(self) -> None:
         """Let go of what is not published."""
         async with self.lock:
+            inode = self._mounted.meta.read(lambda txn: load(txn, inode_key(self.number), Inode))
+            self._sealed = None if inode is None else bytes_sealed(inode)
             self._changes, self._rough_etag = self._published, False
             self._mounted.discard(await self._layers.forget())
 

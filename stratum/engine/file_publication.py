@@ -1,6 +1,6 @@
 """How a mounted file becomes its next published version: one change of the index.
 
-Room: stratum/engine. May import: core, engine.{file_mounted, file_versions}.
+Room: stratum/engine. May import: core, engine.{file_mounted, file_sealed, file_versions}.
 """
 
 from collections.abc import Sequence
@@ -14,6 +14,7 @@ from stratum.core.schema import inode_key, take_number
 from stratum.core.txn import Txn, load, save
 from stratum.core.versions import arrived, keep_copy
 from stratum.engine.file_mounted import Mounted
+from stratum.engine.file_sealed import begun_anew
 from stratum.engine.file_versions import place_of, told_written
 
 
@@ -39,6 +40,8 @@ def publish(txn: Txn, mounted: Mounted, new: Publication) -> Inode | None:
     contents, place = mounted.contents, place_of(txn, mounted, new.number, old)
     if place is not None and new.keep:
         keep_copy(txn, place.place, old)
+    if old.sealed is not None:
+        old = begun_anew(txn, new.number, old)
     content = _own_content(txn, new.number, old, needed=bool(new.spans or new.zeros))
     for start, stop in new.zeros:
         punch(txn, content, start, stop)

@@ -24,6 +24,7 @@ from stratum.engine.file_mounted import Memory, Mounted
 from stratum.engine.file_names import Caller, FileNames
 from stratum.engine.file_open import OpenFile
 from stratum.engine.file_pressure import Pressure
+from stratum.engine.file_sealed import check_readable
 from stratum.engine.file_table import FileTable
 from stratum.engine.file_xattrs import FileXattrs
 from stratum.engine.sealing import Sealing
@@ -72,7 +73,12 @@ class Files:
     # --- open files -----------------------------------------------------------------------------------------
 
     def open(self, number: int, *, writes: bool, truncate: bool = False) -> int:
-        """Open a regular file, return a handle. Raises NoSuchInode, IsADirectory, NotPermitted."""
+        """Open a regular file, return a handle.
+
+        Raises NoSuchInode, IsADirectory, NotPermitted; to read an encrypted one CustomerKeyNeeded, NoMasterKey.
+        """
+        if not writes and number not in self._table.files:
+            check_readable(self._mounted, self._table.record(number))
         file = self._table.use(number)
         if truncate:
             file.truncate(0)
