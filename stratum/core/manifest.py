@@ -101,6 +101,26 @@ def copy_spans(txn: Txn, source: int, start: int, stop: int, target: int, at: in
     write_spans(txn, target, shift(spans_in(txn, source, start, stop), at - start))
 
 
+def take_over(txn: Txn, pieces: Iterable[tuple[int, bytes, int]], target: int) -> None:
+    """Let `target` have every run of contents that have one user each: (content, its user, offset in `target`).
+
+    The contents are gone then. The volumes stay in use all the while, so none is looked at: a thousand contents
+    cost a thousand times one. The ranges of `target` must be empty.
+    """
+    used: defaultdict[int, int] = defaultdict(int)
+    for content, user, at in pieces:
+        volumes: set[int] = set()
+        for offset, run in _overlapping(txn, content, 0, 2**63):
+            txn.delete(run_key(content, offset + run.length))
+            _place(txn, target, at + offset, run, used)
+            if run.extent is not None:
+                volumes.add(run.extent.volume)
+        for volume in volumes:
+            txn.delete(volume_user_key(volume, content))
+        txn.delete(content_user_key(content, user))
+    _count_volume_use(txn, target, used)
+
+
 def _cut(txn: Txn, content: int, start: int, stop: int, used: defaultdict[int, int]) -> None:
     for offset, run in _overlapping(txn, content, start, stop):
         end = offset + run.length
@@ -156,11 +176,26 @@ def attach(txn: Txn, content: int, user: bytes) -> None:
 
 def detach(txn: Txn, content: int, user: bytes) -> bool:
     """Note that `user` no longer refers to the content; free it with its last user. True: it was freed."""
-    txn.delete(content_user_key(content, user))
-    if users(txn, content):
-        return False
-    truncate(txn, content, 0)
-    return True
+    return bool(detach_all(txn, [(content, user)]))
+
+
+def detach_all(txn: Txn, pairs: Iterable[tuple[int, bytes]]) -> int:
+    """`detach` many (content, user); each volume is looked at once, after all. Returns how many were freed."""
+    unused: set[int] = set()
+    freed = 0
+    for content, user in pairs:
+        txn.delete(content_user_key(content, user))
+        if users(txn, content):
+            continue
+        freed += 1
+        for offset, run in _overlapping(txn, content, 0, 2**63):
+            txn.delete(run_key(content, offset + run.length))
+            if run.extent is not None:
+                txn.delete(volume_user_key(run.extent.volume, content))
+                unused.add(run.extent.volume)
+    for volume in sorted(unused):
+        _note_if_unused(txn, volume)
+    return freed
 
 
 def users(txn: Txn, content: int) -> int:

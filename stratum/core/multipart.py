@@ -9,11 +9,11 @@ Source: docs.aws.amazon.com/AmazonS3/latest/API/API_CompleteMultipartUpload.html
 import base64
 from collections.abc import Mapping, Sequence
 from hashlib import md5
-from itertools import pairwise
+from itertools import accumulate, pairwise
 
 from stratum.core.checksums import FULL_OBJECT, combine_crc, composite
 from stratum.core.errors import BadDigest, InvalidPart, InvalidPartOrder, PartTooSmall, WrongSize
-from stratum.core.manifest import copy_spans
+from stratum.core.manifest import part_user, take_over
 from stratum.core.objects import PartName
 from stratum.core.records import Checksum, Part, Upload
 from stratum.core.txn import Txn
@@ -115,10 +115,11 @@ def _combined(algorithm: str, raw: Sequence[bytes], parts: Sequence[Part]) -> st
     return base64.b64encode(total).decode()
 
 
-def assemble(txn: Txn, content: int, parts: Sequence[Part]) -> None:
-    """Let `content` share the bytes of the parts, one behind the other. No byte moves."""
-    at = 0
-    for part in parts:
-        stored = part.stored or part.size
-        copy_spans(txn, part.content, 0, stored, content, at)
-        at += stored
+def assemble(txn: Txn, content: int, upload_id: str, numbers: Sequence[int], parts: Sequence[Part]) -> None:
+    """Let `content` have the bytes of the parts of those numbers, one behind the other. No byte moves.
+
+    The contents of the parts are gone then; their rows are the caller's.
+    """
+    offsets = accumulate((part.stored or part.size for part in parts), initial=0)
+    users = (part_user(upload_id, number) for number in numbers)
+    take_over(txn, [(part.content, user, at) for part, user, at in zip(parts, users, offsets, strict=False)], content)

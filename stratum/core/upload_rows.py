@@ -3,7 +3,9 @@
 Room: stratum/core. May import: core.
 """
 
-from stratum.core.manifest import detach, part_user
+from collections.abc import Collection
+
+from stratum.core.manifest import detach_all, part_user
 from stratum.core.records import Part, Upload
 from stratum.core.schema import PART, UPLOAD_BY_KEY, part_key, upload_by_key, upload_key
 from stratum.core.txn import Txn, load, scan_records, successor
@@ -17,10 +19,11 @@ def parts_of(txn: Txn, upload_id: str) -> list[tuple[int, Part]]:
     return [(int.from_bytes(rest, "big"), part) for rest, part in scan_records(txn, prefix, Part)]
 
 
-def end_upload(txn: Txn, upload: Upload, upload_id: str, parts: dict[int, Part]) -> None:
-    """Forget the upload and free its parts; what a completed object uses of them is attached to it before."""
-    for number, part in parts.items():
-        detach(txn, part.content, part_user(upload_id, number))
+def end_upload(txn: Txn, upload: Upload, upload_id: str, parts: dict[int, Part], taken: Collection[int] = ()) -> None:
+    """Forget the upload and free its parts, but for those whose contents were `taken` over (their numbers)."""
+    left = [(part.content, part_user(upload_id, number)) for number, part in parts.items() if number not in taken]
+    detach_all(txn, left)
+    for number in parts:
         txn.delete(part_key(upload_id, number))
     txn.delete(upload_key(upload_id))
     txn.delete(upload_by_key(upload.bucket, upload.key, upload_id))

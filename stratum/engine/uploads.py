@@ -262,9 +262,10 @@ class Uploads:
                 event="ObjectCreated:CompleteMultipartUpload",
                 principal=principal,
             )
-            assemble(txn, new.content, parts)
+            numbers = [name.number for name in names]
+            assemble(txn, new.content, upload_id, numbers, parts)
             view, changes = self._objects.publish(txn, bucket, key, new)
-            end_upload(txn, upload, upload_id, stored)
+            end_upload(txn, upload, upload_id, stored, frozenset(numbers))
             return view, changes
 
         return await self._objects.commit(change)
