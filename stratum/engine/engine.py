@@ -134,16 +134,7 @@ async def _put_together(
     meta, limits = store.meta, settings.limits
     ids = VolumeIds(meta)
     first = FirstWrites(meta, ids, now_ns, owner, limits.disk_check_interval)
-    volumes = Volumes(
-        disks=store.disks,
-        settings=settings,
-        store_id=store.store_id,
-        take_volume_id=ids.take,
-        find=partial(_find_volume, meta),
-        sequence=lambda: meta.sequence,
-        on_damage=lambda volume, shard, reason: repairer.note_damage(volume, shard, reason),
-        now_ns=now_ns,
-    )
+    volumes = _volumes_of(store, settings, ids, now_ns, lambda *damage: repairer.note_damage(*damage))
     contents, changes = Contents(meta, volumes, limits), Changes()
 
     def maker() -> DirectoryMaker:
@@ -191,6 +182,25 @@ async def _put_together(
     services: list[Callable[[], Awaitable[None]]] = [first.run, ids.run, volumes.run, events.run, watch.run]
     services += [repairer.run, reaper.run, scrubber.run, compactor.run, files.run]
     return engine, services
+
+
+def _volumes_of(
+    store: OpenedStore,
+    settings: Settings,
+    ids: VolumeIds,
+    now_ns: Callable[[], int],
+    on_damage: Callable[[int, int, str], None],
+) -> Volumes:
+    return Volumes(
+        disks=store.disks,
+        settings=settings,
+        store_id=store.store_id,
+        take_volume_id=ids.take,
+        find=partial(_find_volume, store.meta),
+        sequence=lambda: store.meta.sequence,
+        on_damage=on_damage,
+        now_ns=now_ns,
+    )
 
 
 def _find_volume(meta: Meta, number: int) -> Volume | None:
