@@ -44,6 +44,8 @@ async def site(tmp_path):
 async def run(call):
     """Everyone may read what is not private."""
     assert call.principal.anonymous
+    assert not [name for name in call.headers if name.startswith("x-amz-") or name == "authorization"]
+    assert call.headers == call.request.header_map()
     if call.key.startswith(b"private"):
         raise S3Error("AccessDenied")
     return await HANDLERS[call.route.op](call)
@@ -116,7 +118,7 @@ async def test_a_site_is_only_read(site, method):
 
 
 async def test_without_a_page_of_its_own_an_error_is_escaped_html(site):
-    await site.configurations.put("bucket", KIND, Website(index="i", error="private/index.html"))
+    await site.configurations.put("bucket", KIND, Website(index="i", error="private/<script>"))
     status, body, headers = await ask(site, "/<script>")
     assert (status, headers[b"content-type"]) == (404, b"text/html; charset=utf-8")
     assert b"<script>" not in body and b"NoSuchKey" in body
