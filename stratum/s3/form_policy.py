@@ -8,7 +8,7 @@ Invariants
     G3  A form is either anonymous (no policy, no signature, nobody named) or signed with all that belongs to it.
 
 Two signatures are known: version 4, and version 2 (base64 of HMAC-SHA1 under the secret key), which older form
-builders still make. Version 2 is accepted here and nowhere else: what it signs is one text, so none of what weakened it
+builders still make. What version 2 signs of a form is one text, so none of what weakened it
 for whole requests applies.
 
 Source: docs.aws.amazon.com/AmazonS3/latest/API/sigv4-UsingHTTPPOST.html, RESTAuthentication.html
