@@ -80,8 +80,7 @@ Notes
 
 - aws-cli 2 is not on the package index of Python. Its S3 code is botocore with awscrt, and what differs by default is
   the checksum (CRC64NVME); that row is boto3 with awscrt doing so.
-- Presigned URLs are asked for with `signature_version="s3v4"` in boto3: its default for us-east-1 is still version 2,
-  which Stratum refuses, as AWS does in every newer region.
+- boto3 makes presigned URLs twice, as it does by default (signature version 2 in us-east-1) and with version 4.
 - `skip_*` in the Terraform backend turn off questions to services that are not S3 (STS, instance metadata); checksums
   and locking are as they come."""
 

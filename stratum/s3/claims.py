@@ -82,13 +82,10 @@ def claim_of(request: Request, query: Query) -> Claim | None:
     """Return the claim of a request, or None if it makes none.
 
     Raises AuthorizationHeaderMalformed, AuthorizationQueryParametersError, InvalidArgument, InvalidRequest,
-    InvalidToken, AccessDenied (no usable date).
+    InvalidToken, AccessDenied (no usable date). Version 2 is another matter: sigv2.py.
     """
     authorization = request.header("authorization")
     in_query = bool(SIGNING_PARAMETERS & query.keys())
-    if "AWSAccessKeyId" in query or (authorization or "").startswith("AWS "):
-        message = "The authorization mechanism you have provided is not supported. Please use AWS4-HMAC-SHA256."
-        raise S3Error("InvalidRequest", message)
     if authorization is not None and in_query:
         raise S3Error("InvalidArgument", "Only one auth mechanism allowed", ArgumentName="Authorization")
     if request.header("x-amz-security-token") is not None or "X-Amz-Security-Token" in query:

@@ -92,6 +92,10 @@ class Op(Enum):
     RESTORE_OBJECT = auto()
     RENAME_OBJECT = auto()
 
+    GET_BUCKET_ENCRYPTION = auto()
+    PUT_BUCKET_ENCRYPTION = auto()
+    DELETE_BUCKET_ENCRYPTION = auto()
+
     GET_UNSET = auto()  # a configuration nobody stored: `Route.unset` is the answer, once the bucket or key exists
     DELETE_UNSET = auto()  # taking away what is not there: 204, once the bucket or key exists
 
@@ -159,6 +163,9 @@ TABLE: Mapping[tuple[Level, str, str], tuple[Op, str]] = {
     (BUCKET, "GET", "intelligent-tiering"): (Op.GET_INTELLIGENT_TIERING, "id continuation-token"),
     (BUCKET, "PUT", "intelligent-tiering"): (Op.PUT_INTELLIGENT_TIERING, "id"),
     (BUCKET, "DELETE", "intelligent-tiering"): (Op.DELETE_INTELLIGENT_TIERING, "id"),
+    (BUCKET, "GET", "encryption"): (Op.GET_BUCKET_ENCRYPTION, ""),
+    (BUCKET, "PUT", "encryption"): (Op.PUT_BUCKET_ENCRYPTION, ""),
+    (BUCKET, "DELETE", "encryption"): (Op.DELETE_BUCKET_ENCRYPTION, ""),
     (OBJECT, "GET", "tagging"): (Op.GET_OBJECT_TAGGING, "versionId"),
     (OBJECT, "PUT", "tagging"): (Op.PUT_OBJECT_TAGGING, "versionId"),
     (OBJECT, "DELETE", "tagging"): (Op.DELETE_OBJECT_TAGGING, "versionId"),
@@ -282,8 +289,14 @@ def _check_parameters(query: Query, known: set[str]) -> None:
 
 
 def _everywhere(name: str) -> bool:
-    """`x-id` only names the operation once more; x-amz-* is authentication or a header moved into the URL."""
-    return name == "x-id" or name.lower().startswith("x-amz-")
+    """`x-id` only names the operation once more; x-amz-* is authentication or a header moved into the URL.
+
+    So are the others: of presigned URLs of signature version 2.
+    """
+    return name in _ANYWHERE or name.lower().startswith("x-amz-")
+
+
+_ANYWHERE = frozenset(("x-id", "AWSAccessKeyId", "Expires", "Signature", "content-type", "content-md5"))
 
 
 def _unset(method: str, level: Level, bucket: str, key: bytes, query: Query, name: str) -> Route:

@@ -1,6 +1,6 @@
 """AWS Signature Version 4: verify who sent a request and that what was signed is what came.
 
-Room: stratum/s3. May import: core.errors, s3.{claims, errors, http, routes}.
+Room: stratum/s3. May import: core.errors, s3.{claims, errors, http, routes, sigv2}.
 
 Invariants
     V1  Sans I/O: the request, the secret and the time are given. Nothing is read from a body here.
@@ -22,10 +22,11 @@ from datetime import UTC, datetime
 from urllib.parse import quote, unquote_to_bytes
 
 from stratum.core.errors import NoSuchCredential
-from stratum.s3.claims import ALGORITHM, Claim, claim_of, moved_headers
+from stratum.s3.claims import ALGORITHM, UNSIGNED_PAYLOAD, Claim, claim_of, moved_headers
 from stratum.s3.errors import S3Error
 from stratum.s3.http import Headers, Request
 from stratum.s3.routes import Query, parse_query
+from stratum.s3.sigv2 import OldClaim, check_old, old_claim_of, old_signature, string_to_sign
 
 SKEW_SECONDS_MAX = 15 * 60
 SIGNING_KEYS_MAX = 1024
@@ -85,6 +86,9 @@ class Verifier:
         InvalidAccessKeyId, RequestTimeTooSkewed, AuthorizationHeaderMalformed and the like.
         """
         query = parse_query(request.raw_query)
+        old = old_claim_of(request, query)
+        if old is not None:
+            return self._verify_old(old, request, query, now_s)
         claim = claim_of(request, query)
         if claim is None:
             raise S3Error("AccessDenied")
@@ -101,6 +105,40 @@ class Verifier:
             presigned=claim.presigned,
         )
 
+    def _verify_old(self, claim: OldClaim, request: Request, query: Query, now_s: int) -> Verified:
+        """As `verify`, for version 2: the body is never signed, so it may not claim to be."""
+        check_old(claim, request, query, now_s)
+        content_sha256 = request.header("x-amz-content-sha256") or UNSIGNED_PAYLOAD
+        if content_sha256.startswith("STREAMING-AWS4"):
+            raise S3Error("InvalidRequest", "A body whose pieces are signed needs a signature of version 4.")
+        text = string_to_sign(claim, request, query)
+        secret, known = self._secret(claim.access_key)
+        expected = old_signature(secret, text)
+        right = hmac.compare_digest(expected.encode(), claim.signature.encode("utf-8", "replace"))
+        self._refuse(claim, known=known, right=right, StringToSign=text)
+        return Verified(
+            access_key=claim.access_key,
+            content_sha256=content_sha256,
+            seal=_no_seal,
+            moved_headers=moved_headers(request, query) if claim.presigned else [],
+            presigned=claim.presigned,
+        )
+
+    def _secret(self, access_key: str) -> tuple[str, bool]:
+        """The secret, or nobody's: both then take the same path (V4)."""
+        try:
+            return self._secret_of(access_key), True
+        except NoSuchCredential:
+            return NOBODYS_SECRET, False
+
+    @staticmethod
+    def _refuse(claim: Claim | OldClaim, *, known: bool, right: bool, **shown: str) -> None:
+        if not known:
+            raise S3Error("InvalidAccessKeyId", AWSAccessKeyId=claim.access_key)
+        if not right:
+            names = {"AWSAccessKeyId": claim.access_key, "SignatureProvided": claim.signature}
+            raise S3Error("SignatureDoesNotMatch", **names, **shown)
+
     def _check_scope(self, claim: Claim) -> None:
         if claim.service != "s3":
             raise S3Error(claim.malformed, f"The service '{claim.service}' is wrong; expecting 's3'.")
@@ -113,25 +151,13 @@ class Verifier:
             )
 
     def _check_signature(self, claim: Claim, canonical: str) -> bytes:
-        try:
-            secret, known = self._secret_of(claim.access_key), True
-        except NoSuchCredential:
-            secret, known = NOBODYS_SECRET, False
+        secret, known = self._secret(claim.access_key)
         hashed = hashlib.sha256(canonical.encode("utf-8", "surrogateescape")).hexdigest()
         text = f"{ALGORITHM}\n{claim.timestamp}\n{claim.scope}\n{hashed}"
         key = self._signing_key(secret, claim)
         expected = _hmac(key, text).hex()
         right = hmac.compare_digest(expected.encode(), claim.signature.encode("utf-8", "replace"))
-        if not known:
-            raise S3Error("InvalidAccessKeyId", AWSAccessKeyId=claim.access_key)
-        if not right:
-            raise S3Error(
-                "SignatureDoesNotMatch",
-                AWSAccessKeyId=claim.access_key,
-                StringToSign=text,
-                SignatureProvided=claim.signature,
-                CanonicalRequest=canonical,
-            )
+        self._refuse(claim, known=known, right=right, StringToSign=text, CanonicalRequest=canonical)
         return key
 
     def _signing_key(self, secret: str, claim: Claim) -> bytes:
@@ -146,6 +172,10 @@ class Verifier:
         else:
             self._keys.move_to_end(name)
         return key
+
+
+def _no_seal() -> Seal:
+    raise S3Error("InvalidRequest", "A body whose pieces are signed needs a signature of version 4.")
 
 
 def check_time(claim: Claim, now_s: int) -> None:
