@@ -40,7 +40,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--failures", type=Path, help="also write one line a failing test to this file")
     parser.add_argument("--junit", type=Path, help="keep pytest's JUnit file here")
     parser.add_argument("--no-report", action="store_true", help="do not write the page")
-    parser.add_argument("pytest", nargs="*", help="more arguments for pytest, after --")
+    parser.add_argument("pytest", nargs="*", help="more arguments for pytest, after --; no report is written")
     return parser.parse_args()
 
 
@@ -117,7 +117,9 @@ def main() -> int:
             day_seconds=day,
             users=USERS,
         )
-        return finish(settings, run, outcomes.read_junit(junit), write=not (quick or settings.no_report))
+        return finish(
+            settings, run, outcomes.read_junit(junit), write=not (quick or settings.pytest or settings.no_report)
+        )
 
 
 def finish(settings: argparse.Namespace, run: report.Run, tests: list[outcomes.Test], *, write: bool) -> int:

@@ -9,7 +9,7 @@
 #                                                       without --keep-going it stops at the first failure
 #   contrib/s3-tests/run.sh PATH --failures FILE        also write one line a failing test to FILE
 #   contrib/s3-tests/run.sh PATH --files test_iam.py    other files of the suite (may be given more than once)
-#   contrib/s3-tests/run.sh PATH -- -x -vv              what follows -- goes to pytest
+#   contrib/s3-tests/run.sh PATH -- -x -vv              what follows -- goes to pytest; no report
 #
 # PATH is an unmodified checkout of the suite; nothing of it is kept here. What the suite needs is installed into
 # .venv-s3-tests. Every worker (--workers, default 2) has a server of its own, so that tests cannot meet.
