@@ -158,14 +158,14 @@ class Objects:
         place = self.place(txn, bucket, key)
         number = take_number(txn, "inode")
         version, sequence = next_version(txn, place.bucket, key)
+        if new.content:  # before the old inode goes: an object copied onto itself shares its bytes
+            attach(txn, new.content, inode_user(number))
         changes, parent, name = put_current(txn, place, number)
         retention = new.retention or _default_retention(txn, bucket, place)
         inode = msgspec.structs.replace(
             born(new, place.maker), parent=parent, name=name, version=version, sequence=sequence, retention=retention
         )
         save(txn, inode_key(number), inode)
-        if new.content:
-            attach(txn, new.content, inode_user(number))
         view = ObjectView(
             bucket=bucket, key=key, inode_number=number, inode=inode, versioned=bool(place.bucket.versioning)
         )

@@ -16,7 +16,14 @@ from dataclasses import dataclass, field
 import msgspec
 
 from stratum.core.encryption import SSE_C, SSE_KMS, SSE_S3, CustomerKey, SealSpec
-from stratum.core.errors import CorruptSeal, CustomerKeyNeeded, CustomerKeyUnwanted, CustomerKeyWrong, WrongKey
+from stratum.core.errors import (
+    CorruptSeal,
+    CustomerKeyNeeded,
+    CustomerKeyUnwanted,
+    CustomerKeyWrong,
+    NoSuchNamedKey,
+    WrongKey,
+)
 from stratum.core.records import Part, Sealed, Upload
 from stratum.core.sealing import (
     FORMAT,
@@ -139,6 +146,8 @@ class Sealing:
             )
             return ObjectKey(secret, sealed)
         name = OWN_KEY if spec.scheme == SSE_S3 else spec.key_id or DEFAULT_KEY
+        if spec.scheme == SSE_KMS and name == OWN_KEY:
+            raise NoSuchNamedKey(name)
         above = await self.keys.current(name)
         bound = _bound(spec.scheme, name, above.number, spec.context)
         wrapped = above.number.to_bytes(_NUMBER_BYTES, "big") + wrap(above.key, secret, salt, bound)

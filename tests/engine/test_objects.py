@@ -109,6 +109,14 @@ async def test_if_match_swaps_only_the_version_it_names(engine):
         await engine.objects.put("bucket", b"other", body_of(b"3"), spec)
 
 
+@pytest.mark.parametrize("size", [10, 100_000, 3_000_000])
+async def test_an_object_copied_onto_itself_keeps_its_bytes(engine, size):
+    await engine.objects.put("bucket", b"k", body_of(bytes_of(size)), PutSpec())
+    for number in range(3):
+        await engine.objects.copy("bucket", b"k", "bucket", b"k", CopySpec(metadata={"n": str(number)}))
+        assert await get(engine, b"k") == bytes_of(size)
+
+
 async def test_a_copy_shares_its_volumes_and_outlives_its_source(engine):
     body = bytes_of(3_000_000)
     await engine.objects.put("bucket", b"k", body_of(body), PutSpec(headers={"content-type": "a/b"}))
