@@ -78,6 +78,9 @@ class Settings:
     proxies: tuple[str, ...] = ()  # addresses and networks whose X-Forwarded-* headers are believed
     log_level: str = "info"
     log_format: str = "auto"  # text, json, auto (text on a terminal)
+    master_key_file: str = "auto"  # a path; auto: generated in the data folder; none: nothing is encrypted at rest
+    master_key_env: str = "STRATUM_MASTER_KEY"  # the variable that holds master keys, where it is set
+    customer_keys: str = "auto"  # SSE-C over TLS only (tls), also from this machine (auto), over any line (any)
     close: str = "queued"  # or durable: close() of a mounted file waits for its publication
     limits: Limits = field(default_factory=Limits)
 

@@ -1,6 +1,7 @@
 """GetObjectAttributes: size, ETag, checksum, class and parts of an object in one answer, without its bytes.
 
-Room: stratum/s3. May import: core, engine, s3.{answers, call, errors, http, object_read, storage_class, xml}.
+Room: stratum/s3. May import: core, engine, s3.{answers, call, encryption, errors, http, object_read,
+storage_class, xml}.
 
 Source: docs.aws.amazon.com/AmazonS3/latest/API/API_GetObjectAttributes.html
 """
@@ -10,6 +11,7 @@ import re
 from stratum.core.objects import ObjectView
 from stratum.s3.answers import checksum_nodes, xml_answer
 from stratum.s3.call import Call
+from stratum.s3.encryption import reading_key
 from stratum.s3.errors import S3Error
 from stratum.s3.http import Response
 from stratum.s3.object_read import validators
@@ -30,7 +32,9 @@ async def get_object_attributes(call: Call) -> Response:
         raise S3Error("InvalidArgument", message, ArgumentName="x-amz-object-attributes")
     limit = min(_number(call, "x-amz-max-parts", PARTS_MAX), PARTS_MAX)
     after = _number(call, "x-amz-part-number-marker", 0)
+    customer = reading_key(call)
     view = await call.engine.objects.head(call.bucket, call.key, call.version)
+    call.engine.sealing.open_any(view.inode.sealed, customer)
     shown: list[Node] = []
     if "ETag" in wanted:
         shown.append(node("ETag", view.etag))

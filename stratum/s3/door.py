@@ -15,6 +15,7 @@ from stratum.engine.engine import Engine
 from stratum.s3 import (
     access_control,
     attributes,
+    bucket_encryption,
     bucket_policy,
     cors,
     form_upload,
@@ -109,6 +110,9 @@ HANDLERS: Mapping[Op, Handler] = {
     Op.DELETE_INTELLIGENT_TIERING: intelligent_tiering.delete_intelligent_tiering,
     Op.RESTORE_OBJECT: storage_class.restore_object,
     Op.RENAME_OBJECT: rename.rename_object,
+    Op.GET_BUCKET_ENCRYPTION: bucket_encryption.get_bucket_encryption,
+    Op.PUT_BUCKET_ENCRYPTION: bucket_encryption.put_bucket_encryption,
+    Op.DELETE_BUCKET_ENCRYPTION: bucket_encryption.delete_bucket_encryption,
     Op.GET_UNSET: service.get_unset,
     Op.DELETE_UNSET: service.delete_unset,
 }

@@ -26,6 +26,11 @@ CODES: Mapping[str, tuple[int, str]] = {
     "InvalidBucketName": (400, "The specified bucket is not valid."),
     "InvalidChunkSizeError": (400, "Only the last chunk is allowed to have a size less than 8192 bytes"),
     "InvalidDigest": (400, "The Content-MD5 or checksum value that you specified is not valid."),
+    "InvalidEncryptionAlgorithmError": (
+        400,
+        "The encryption request that you specified is not valid. The valid value is AES256.",
+    ),
+    "KMS.NotFoundException": (400, "The key does not exist in the key store."),
     "InvalidLocationConstraint": (400, "The specified location (Region) constraint is not valid."),
     "InvalidPart": (
         400,
@@ -156,6 +161,11 @@ ANSWERS: Mapping[type[core.StratumError], str] = {
     core.BadDigest: "BadDigest",
     core.IncompleteBody: "IncompleteBody",
     core.NotPermitted: "AccessDenied",
+    core.NotSealing: "NotImplemented",
+    core.CustomerKeyNeeded: "InvalidRequest",
+    core.CustomerKeyWrong: "InvalidRequest",
+    core.CustomerKeyUnwanted: "InvalidRequest",
+    core.NoSuchNamedKey: "KMS.NotFoundException",
     core.Unavailable: "ServiceUnavailable",
     core.StoreFull: "InsufficientStorage",
     core.Busy: "SlowDown",
@@ -170,6 +180,21 @@ _TELLING += (
 )
 
 
+# In the words of AWS, where one code has several meanings.
+_MESSAGES: Mapping[type[core.StratumError], str] = {
+    core.CustomerKeyNeeded: (
+        "The object was stored using a form of Server Side Encryption. "
+        "The correct parameters must be provided to retrieve the object."
+    ),
+    core.CustomerKeyWrong: (
+        "The provided encryption parameters did not match the ones used originally to encrypt the object."
+    ),
+    core.CustomerKeyUnwanted: "The encryption parameters are not applicable to this object.",
+    core.NotSealing: "Server side encryption was asked for, but this server has no master key.",
+    core.NoMasterKey: "The master key that this store's keys are sealed with is not available.",
+}
+
+
 def answer_for(error: core.StratumError) -> S3Error:
     """Return the S3 answer of an error of the engine; an S3Error is its own answer."""
     if isinstance(error, S3Error):
@@ -177,7 +202,7 @@ def answer_for(error: core.StratumError) -> S3Error:
     if isinstance(error, core.MarkerFound):
         return _marker(error)
     code = next(ANSWERS[kind] for kind in type(error).__mro__ if kind in ANSWERS)
-    return S3Error(code, str(error) if isinstance(error, _TELLING) else "")
+    return S3Error(code, str(error) if isinstance(error, _TELLING) else _MESSAGES.get(type(error), ""))
 
 
 def _marker(error: core.MarkerFound) -> S3Error:

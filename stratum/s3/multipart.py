@@ -1,7 +1,7 @@
 """Multipart uploads over S3.
 
-Room: stratum/s3. May import: core, engine, s3.{answers, call, errors, headers, http, listing, object_write, routes,
-service, xml}.
+Room: stratum/s3. May import: core, engine, s3.{answers, call, encryption, errors, headers, http, listing,
+object_write, routes, service, xml}.
 """
 
 import re
@@ -9,11 +9,12 @@ import re
 from stratum.core.checksums import ALGORITHMS
 from stratum.core.multipart import algorithm_of
 from stratum.core.objects import PartName, UploadSpec
-from stratum.core.records import Part
+from stratum.core.records import Part, Upload
 from stratum.s3.access_control import refuse_grants
 from stratum.s3.answers import checksum_headers, checksum_nodes, owner_node, prefix_nodes, quoted, shown, xml_answer
 from stratum.s3.call import Call
 from stratum.s3.checksum_headers import check_part_algorithm, checksum_plan, claimed_checksum
+from stratum.s3.encryption import customer_key, part_key, seal_spec, sealed_headers, source_key, written_headers
 from stratum.s3.errors import S3Error
 from stratum.s3.headers import (
     copy_source_condition,
@@ -26,10 +27,10 @@ from stratum.s3.headers import (
 from stratum.s3.http import Response
 from stratum.s3.listing import page_limit
 from stratum.s3.object_lock import header_lock
-from stratum.s3.object_write import version_header
+from stratum.s3.object_write import source_is_no_marker, version_header
 from stratum.s3.routes import parse_copy_source
 from stratum.s3.small_body import read_xml
-from stratum.s3.storage_class import storage_class_of
+from stratum.s3.storage_class import shown_class, storage_class_of
 from stratum.s3.tagging import header_tags
 from stratum.s3.xml import Node, child_text, children, node
 
@@ -49,11 +50,14 @@ async def create_upload(call: Call) -> Response:
         retention=retention,
         legal_hold=legal_hold,
         storage_class=storage_class_of(call.headers),
+        seal=seal_spec(call),
     )
     upload = await call.engine.uploads.create(call.bucket, call.key, spec)
     headers = []
     if algorithm:
         headers = [(b"x-amz-checksum-algorithm", algorithm.upper().encode()), (b"x-amz-checksum-type", kind.encode())]
+    made = await call.engine.uploads.get(call.bucket, call.key, upload)
+    headers += written_headers(made.sealed)
     return xml_answer(
         node(
             "InitiateMultipartUploadResult",
@@ -88,27 +92,32 @@ async def upload_part(call: Call) -> Response:
         payload.body,
         algorithms=payload.algorithms,
         check=payload.check,
+        customer=part_key(call, upload.sealed),
     )
     shown = checksum_headers(payload.sent() or part.checksum)
     headers = [pair for pair in shown if pair[0] != b"x-amz-checksum-type"]
-    return Response(200, [(b"etag", quoted(part.etag).encode()), *headers], b"")
+    return Response(200, [(b"etag", quoted(part.etag).encode()), *headers, *sealed_headers(upload.sealed)], b"")
 
 
 async def upload_part_copy(call: Call) -> Response:
-    """PUT /bucket/key?partNumber&uploadId with x-amz-copy-source. No byte moves."""
+    """PUT /bucket/key?partNumber&uploadId with x-amz-copy-source. Bytes move only to be sealed or opened."""
     number = _part_number(call)
     bucket, key, version = parse_copy_source(call.headers["x-amz-copy-source"])
-    part = await call.engine.uploads.copy_part(
-        call.bucket,
-        call.key,
-        call.query["uploadId"],
-        number,
-        bucket,
-        key,
-        parse_copy_range(call.headers.get("x-amz-copy-source-range")),
-        copy_source_condition(call.headers),
-        version,
-    )
+    upload = await call.engine.uploads.get(call.bucket, call.key, call.query["uploadId"])
+    with source_is_no_marker():
+        part = await call.engine.uploads.copy_part(
+            call.bucket,
+            call.key,
+            call.query["uploadId"],
+            number,
+            bucket,
+            key,
+            parse_copy_range(call.headers.get("x-amz-copy-source-range")),
+            copy_source_condition(call.headers),
+            version,
+            customer=part_key(call, upload.sealed),
+            source_customer=source_key(call),
+        )
     return xml_answer(
         node(
             "CopyPartResult",
@@ -116,7 +125,10 @@ async def upload_part_copy(call: Call) -> Response:
             node("ETag", quoted(part.etag)),
             *_checksum_nodes(part),
         ),
-        [(b"x-amz-copy-source-version-id", version.encode())] if version else [],
+        [
+            *sealed_headers(upload.sealed),
+            *([(b"x-amz-copy-source-version-id", version.encode())] if version else []),
+        ],
     )
 
 
@@ -135,6 +147,7 @@ async def complete_upload(call: Call) -> Response:
         checksum=claimed_checksum(call.headers),
         size=_object_size(call),
         principal=call.principal,
+        customer=customer_key(call),
     )
     location = f"{call.request.scheme}://{call.headers.get('host', '')}{call.request.raw_path.decode('ascii')}"
     return xml_answer(
@@ -146,7 +159,7 @@ async def complete_upload(call: Call) -> Response:
             node("ETag", quoted(view.etag)),
             *(node(name, text) for name, text in checksum_nodes(view.inode.checksum)),
         ),
-        version_header(view),
+        [*version_header(view), *sealed_headers(view.inode.sealed)],
     )
 
 
@@ -191,14 +204,12 @@ async def list_parts(call: Call) -> Response:
         node("UploadId", upload_id),
         node("Initiator", *_person(upload.owner)),
         node("Owner", *_person(upload.owner)),
-        node("StorageClass", "STANDARD"),
+        node("StorageClass", shown_class(upload.storage_class)),
         node("PartNumberMarker", marker),
         node("MaxParts", str(limit)),
         node("IsTruncated", "true" if truncated else "false"),
     ]
-    if upload.checksum_algorithm:
-        head.append(node("ChecksumAlgorithm", upload.checksum_algorithm.upper()))
-        head.append(node("ChecksumType", upload.checksum_type))
+    head += _plan_nodes(upload)
     if parts:
         head.append(node("NextPartNumberMarker", str(parts[-1][0])))
     return xml_answer(node("ListPartsResult", *head, *(_part_node(*each) for each in parts)))
@@ -206,6 +217,15 @@ async def list_parts(call: Call) -> Response:
 
 def _person(name: str) -> tuple[Node, Node]:
     return node("ID", name), node("DisplayName", name)
+
+
+def _plan_nodes(upload: Upload) -> list[Node]:
+    if not upload.checksum_algorithm:
+        return []
+    return [
+        node("ChecksumAlgorithm", upload.checksum_algorithm.upper()),
+        node("ChecksumType", upload.checksum_type),
+    ]
 
 
 def _part_node(number: int, part: Part) -> Node:
@@ -256,8 +276,9 @@ async def list_uploads(call: Call) -> Response:
                 node("UploadId", upload_id),
                 node("Initiator", *_person(upload.owner)),
                 owner_node(upload.owner),
-                node("StorageClass", "STANDARD"),
+                node("StorageClass", shown_class(upload.storage_class)),
                 node("Initiated", iso_date(upload.created)),
+                *_plan_nodes(upload),
             )
         )
     return xml_answer(node("ListMultipartUploadsResult", *parts, *prefix_nodes(page.common_prefixes, encode=encode)))

@@ -1,6 +1,6 @@
 """GET and HEAD of objects.
 
-Room: stratum/s3. May import: core, engine, s3.{answers, call, errors, headers, http, xml}.
+Room: stratum/s3. May import: core, engine, s3.{answers, call, encryption, errors, headers, http, xml}.
 """
 
 from collections.abc import AsyncGenerator
@@ -13,6 +13,7 @@ from stratum.core.records import Checksum
 from stratum.s3.answers import checksum_headers, quoted
 from stratum.s3.browsers import guard_headers
 from stratum.s3.call import Call
+from stratum.s3.encryption import reading_key, sealed_headers
 from stratum.s3.errors import S3Error
 from stratum.s3.headers import condition_of, http_date, parse_range, response_overrides
 from stratum.s3.http import Response
@@ -24,7 +25,7 @@ Header = tuple[bytes, bytes]
 
 async def get_object(call: Call) -> Response:
     """GET /bucket/key, with one range, conditions, response-* overrides."""
-    opened = await call.engine.objects.open(call.bucket, call.key, call.version)
+    opened = await call.engine.objects.open(call.bucket, call.key, call.version, reading_key(call))
     view = opened.view
     if not_modified(call, view):
         return Response(304, validators(view), b"")
@@ -57,7 +58,9 @@ async def _behind(first: bytes, rest: AsyncGenerator[bytes, None]) -> AsyncGener
 
 async def head_object(call: Call) -> Response:
     """HEAD /bucket/key: as GET, without the body."""
+    customer = reading_key(call)
     view = await call.engine.objects.head(call.bucket, call.key, call.version)
+    call.engine.sealing.open_any(view.inode.sealed, customer)
     if not_modified(call, view):
         return Response(304, validators(view), b"")
     status, _, _, headers = _span(call, view)
@@ -126,7 +129,7 @@ def described(call: Call, view: ObjectView, *, whole: bool) -> list[Header]:
         (b"x-amz-meta-" + name.encode(), value.encode("latin-1", "replace"))
         for name, value in view.inode.metadata.items()
     ]
-    headers += [*tag_headers(view), *lock_headers(view)]
+    headers += [*tag_headers(view), *lock_headers(view), *sealed_headers(view.inode.sealed)]
     headers += guard_headers(stored["content-type"], own_host=call.request.bucket is not None)
     return [*headers, *checksum_headers(_shown_checksum(call, view, whole=whole))]
 

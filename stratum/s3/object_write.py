@@ -1,14 +1,20 @@
 """PUT, copy and DELETE of objects.
 
-Room: stratum/s3. May import: core, engine, s3.{answers, call, errors, headers, http, routes, service, xml}.
+Room: stratum/s3. May import: core, engine, s3.{answers, call, encryption, errors, headers, http, routes, service, xml}.
 """
 
-from stratum.core.errors import Conflict, Invalid, NotFound
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import trio
+
+from stratum.core.errors import MarkerFound, StratumError
 from stratum.core.objects import CopySpec, Deleted, ObjectView, PutSpec
 from stratum.s3.access_control import refuse_grants
 from stratum.s3.answers import checksum_headers, checksum_nodes, quoted, xml_answer
 from stratum.s3.call import Call
 from stratum.s3.checksum_headers import wanted_algorithm
+from stratum.s3.encryption import seal_spec, source_key, written_headers
 from stratum.s3.errors import S3Error, answer_for
 from stratum.s3.headers import (
     REDIRECT_LOCATION,
@@ -29,6 +35,15 @@ from stratum.s3.storage_class import storage_class_of
 from stratum.s3.tagging import copied_tags, header_tags
 from stratum.s3.xml import Node, child_text, children, node
 
+DELETES_AT_ONCE = 64  # of one DeleteObjects
+# Headers with which an object may be copied onto itself, beside new metadata and another redirect.
+CHANGING = (
+    "x-amz-storage-class",
+    "x-amz-checksum-algorithm",
+    "x-amz-server-side-encryption",
+    "x-amz-copy-source-server-side-encryption",
+)
+
 
 async def put_object(call: Call) -> Response:
     """PUT /bucket/key. If-Match and If-None-Match are evaluated at commit."""
@@ -48,6 +63,7 @@ async def put_object(call: Call) -> Response:
         retention=retention,
         legal_hold=legal_hold,
         storage_class=storage_class_of(call.headers),
+        seal=seal_spec(call),
         event="ObjectCreated:Post" if call.route.op is Op.POST_OBJECT else "ObjectCreated:Put",
     )
     view = await call.engine.objects.put(call.bucket, call.key, call.payload.body, spec)
@@ -56,7 +72,8 @@ async def put_object(call: Call) -> Response:
 
 def written(view: ObjectView) -> list[tuple[bytes, bytes]]:
     """The headers that say what was stored."""
-    return [(b"etag", quoted(view.etag).encode()), *checksum_headers(view.inode.checksum), *version_header(view)]
+    shown = [*checksum_headers(view.inode.checksum), *version_header(view), *written_headers(view.inode.sealed)]
+    return [(b"etag", quoted(view.etag).encode()), *shown]
 
 
 def version_header(view: ObjectView) -> list[tuple[bytes, bytes]]:
@@ -65,13 +82,15 @@ def version_header(view: ObjectView) -> list[tuple[bytes, bytes]]:
 
 
 async def copy_object(call: Call) -> Response:
-    """PUT /bucket/key with x-amz-copy-source. No byte moves."""
+    """PUT /bucket/key with x-amz-copy-source. No byte moves, unless it has to be sealed or opened."""
     refuse_grants(call)
     bucket, key, version = parse_copy_source(call.headers["x-amz-copy-source"])
     replace = _directive(call, "x-amz-metadata-directive")
     retention, legal_hold = await header_lock(call)
     redirected = REDIRECT_LOCATION in call.headers
-    if (bucket, key) == (call.bucket, call.key) and not replace and version is None and not redirected:
+    unchanged = not replace and not redirected and not any(name.startswith(CHANGING) for name in call.headers)
+    seal = seal_spec(call)
+    if (bucket, key) == (call.bucket, call.key) and unchanged and version is None:
         raise S3Error(
             "InvalidRequest",
             "This copy request is illegal because it is trying to copy an object to itself without changing the "
@@ -89,8 +108,11 @@ async def copy_object(call: Call) -> Response:
         retention=retention,
         legal_hold=legal_hold,
         storage_class=storage_class_of(call.headers),
+        seal=seal,
+        source_customer=source_key(call),
     )
-    view = await call.engine.objects.copy(bucket, key, call.bucket, call.key, spec, version)
+    with source_is_no_marker():
+        view = await call.engine.objects.copy(bucket, key, call.bucket, call.key, spec, version)
     shown = [node(name, text) for name, text in checksum_nodes(view.inode.checksum)]
     return xml_answer(
         node(
@@ -99,8 +121,24 @@ async def copy_object(call: Call) -> Response:
             node("ETag", quoted(view.etag)),
             *shown,
         ),
-        [*version_header(view), *([(b"x-amz-copy-source-version-id", version.encode())] if version else [])],
+        [
+            *version_header(view),
+            *written_headers(view.inode.sealed),
+            *([(b"x-amz-copy-source-version-id", version.encode())] if version else []),
+        ],
     )
+
+
+@contextmanager
+def source_is_no_marker() -> Iterator[None]:
+    """Around a copy: turn a delete marker as its source into what S3 says of one."""
+    try:
+        yield
+    except MarkerFound as error:
+        if not error.asked:
+            raise S3Error("NoSuchKey") from error
+        message = "The source of a copy request may not specifically refer to a delete marker by version id."
+        raise S3Error("InvalidRequest", message) from error
 
 
 def _directive(call: Call, name: str) -> bool:
@@ -138,15 +176,30 @@ async def delete_objects(call: Call) -> Response:
         raise S3Error("MalformedXML")
     await call.engine.buckets.get(call.bucket)
     quiet = (child_text(document, "Quiet") or "").lower() == "true"
-    shown = [await _delete_one(call, each) for each in objects]
+    shown = await _delete_all(call, objects)
     kept = [each for name, each in shown if not (quiet and name == "Deleted")]
     return xml_answer(node("DeleteResult", *kept))
 
 
-async def _delete_one(call: Call, element: Node) -> tuple[str, Node]:
-    key, version = child_text(element, "Key"), child_text(element, "VersionId")
-    if not key:
+async def _delete_all(call: Call, objects: list[Node]) -> list[tuple[str, Node]]:
+    """What came of each, in order. Several are under way at once, so that they share the commits they wait for."""
+    shown: list[tuple[str, Node]] = [("", element) for element in objects]
+    places = iter(range(len(objects)))
+
+    async def work() -> None:
+        for place in places:
+            shown[place] = await _delete_one(call, objects[place])
+
+    if any(not child_text(each, "Key") for each in objects):
         raise S3Error("MalformedXML")
+    async with trio.open_nursery() as nursery:
+        for _ in range(min(DELETES_AT_ONCE, len(objects))):
+            nursery.start_soon(work)
+    return shown
+
+
+async def _delete_one(call: Call, element: Node) -> tuple[str, Node]:
+    key, version = child_text(element, "Key") or "", child_text(element, "VersionId")
     try:
         deleted = await call.engine.objects.delete(
             call.bucket,
@@ -156,7 +209,7 @@ async def _delete_one(call: Call, element: Node) -> tuple[str, Node]:
             bypass_governance=bypasses_governance(call),
             principal=call.principal,
         )
-    except (Invalid, NotFound, Conflict, S3Error) as error:
+    except StratumError as error:
         answer = answer_for(error)
         named = [node("VersionId", version)] if version else []
         return "Error", node(

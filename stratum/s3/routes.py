@@ -219,7 +219,9 @@ def split_path(raw_path: bytes, host_bucket: str | None = None) -> tuple[str, by
     """
     if not raw_path.startswith(b"/"):
         raise S3Error("InvalidURI")
-    raw_bucket, _, raw_key = raw_path[1:].partition(b"/") if host_bucket is None else (b"", b"", raw_path[1:])
+    raw_bucket, raw_key = b"", raw_path[1:]
+    if host_bucket is None:
+        raw_bucket, _, raw_key = raw_path[1:].partition(b"/")
     key = _bytes(raw_key)
     try:
         key.decode()

@@ -90,7 +90,6 @@ _B, _O = Level.BUCKET, Level.OBJECT
 UNSET: Mapping[tuple[Level, str], Unset] = {
     (_B, "accelerate"): _empty("AccelerateConfiguration"),
     (_B, "analytics"): _empty("ListBucketAnalyticsConfigurationResult", _NOT_TRUNCATED),
-    (_B, "encryption"): Unset("ServerSideEncryptionConfigurationNotFoundError"),
     (_B, "inventory"): _empty("ListInventoryConfigurationsResult", _NOT_TRUNCATED),
     (_B, "lifecycle"): Unset("NoSuchLifecycleConfiguration"),
     (_B, "logging"): _empty("BucketLoggingStatus"),
@@ -104,7 +103,6 @@ UNSET: Mapping[tuple[Level, str], Unset] = {
 DELETABLE = frozenset(
     (
         "analytics",
-        "encryption",
         "inventory",
         "lifecycle",
         "metrics",

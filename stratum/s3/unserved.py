@@ -9,11 +9,7 @@ from stratum.s3.answers import OWNER_ID
 from stratum.s3.call import Call
 from stratum.s3.errors import S3Error
 
-UNSERVED = (
-    "x-amz-server-side-encryption",
-    "x-amz-copy-source-server-side-encryption",
-    "x-amz-write-offset-bytes",
-)
+UNSERVED = ("x-amz-write-offset-bytes",)
 
 
 def refuse_unserved(call: Call) -> None:
