@@ -45,6 +45,14 @@ def test_what_is_not_surely_a_bucket_is_path_style(host):
     assert bucket_of(host, DOMAINS) is None
 
 
+@given(st.binary(max_size=40) | st.text(max_size=40).map(str.encode), st.binary(max_size=40))
+def test_whatever_is_sent_as_a_host_a_bucket_is_one_or_it_is_path_style(host, forwarded):
+    headers = [(b"host", host + b".localhost"), (b"x-forwarded-host", forwarded), (b"x-forwarded-for", forwarded)]
+    request = Request(method="GET", raw_path=b"/", headers=headers, peer="10.0.0.1")
+    arrived = Hosts(DOMAINS, (), networks(("10.0.0.1",))).arrived(request)
+    assert arrived.bucket is None or allowed(arrived.bucket)
+
+
 def test_the_longest_domain_counts():
     assert bucket_of("one.s3.example.org", DOMAINS) == "one"
     assert bucket_of("one.two.example.org", DOMAINS) == "one.two"
