@@ -56,6 +56,22 @@ class Limits:
     disk_check_interval: float = 1.0
     shutdown_grace: float = 8.0
 
+    # HTTP connections (s3/connection.py, s3/receiving.py); times in seconds
+    connections: int = 4096  # open at once; when full, the one that has rested longest makes room
+    connection_requests: int = 1_000_000  # answered on one connection before it is closed
+    connection_idle: float = 60.0  # without a request
+    header_time: float = 30.0  # for the head of a request to arrive, and for a TLS handshake
+    header_bytes: int = 16 * KIB  # of a head, with its request line; of all trailers
+    header_count: int = 512
+    target_bytes: int = 12 * KIB  # of a URL: a key takes 3 KiB, a presigned query up to 8
+    chunk_line_bytes: int = 1 * KIB  # size and extensions of one chunk
+    body_idle: float = 60.0  # waiting for the next bytes of a body
+    body_rate_min: int = 1 * KIB  # bytes per second of a body, over the time spent waiting beyond `body_idle`
+    answer_idle: float = 60.0  # for the client to take one piece of an answer
+    linger: float = 10.0  # reading on after an early answer, so that the client gets to see it
+    linger_bytes: int = 1 * MIB  # a rest of a body up to this is read to keep the connection
+    tls_check_interval: float = 10.0  # between two looks at the certificate files
+
     # Metadata
     map_bytes: int = 64 * GIB  # address space of LMDB, grown when 80 % full
     journal_segment_bytes: int = 64 * MIB  # journal since the last snapshot before a new one is taken
@@ -76,6 +92,10 @@ class Settings:
     domains: tuple[str, ...] = ("localhost",)  # `bucket.<domain>` names a bucket; RFC 6761 keeps localhost local
     website_domains: tuple[str, ...] = ()  # `bucket.<domain>` is the web site of a bucket
     proxies: tuple[str, ...] = ()  # addresses and networks whose X-Forwarded-* headers are believed
+    connection: str = "httptools"  # what speaks HTTP/1.1; or h11: hypercorn's own protocol
+    tls_certificate: PurePath | None = None  # PEM chain; None: plain HTTP, unless self-signed
+    tls_key: PurePath | None = None  # None: it stands in the file of the certificate
+    tls_self_signed: bool = False  # make a certificate, keep it in the data folder
     log_level: str = "info"
     log_format: str = "auto"  # text, json, auto (text on a terminal)
     master_key_file: str = "auto"  # a path; auto: generated in the data folder; none: nothing is encrypted at rest

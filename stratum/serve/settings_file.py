@@ -8,6 +8,9 @@ Room: stratum/serve. May import: core.config.
                  domains = ["s3.example.org", "localhost"]              (`bucket.<domain>` names a bucket)
                  website_domains = ["web.example.org"]                  (`bucket.<domain>` is a bucket's web site)
                  proxies = ["10.0.0.7", "fd00::/8"]                     (whose X-Forwarded-* is believed)
+                 connection = "httptools"                               (or "h11": hypercorn's own protocol)
+    [s3.tls]     certificate = "/etc/s3.pem"   key = "/etc/s3.key"      (PEM; read again when they change)
+                 self_signed = true                                     (instead: one is made, in the data folder)
     [log]        level = "info"                format = "auto"
     [mount]      close = "queued"
     [limits]     volume_bytes = "64MiB"        reap_delay = "10min"     (every field of core.config.Limits)
@@ -21,7 +24,7 @@ import os
 import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 from stratum.core.config import Limits, Settings
@@ -31,14 +34,17 @@ from stratum.serve.settings_values import (
     parse_address,
     parse_close,
     parse_code,
+    parse_connection,
     parse_count,
     parse_domains,
+    parse_file,
     parse_level,
     parse_log_format,
     parse_networks,
     parse_path,
     parse_paths,
     parse_seconds,
+    parse_switch,
     parse_text,
 )
 
@@ -73,6 +79,10 @@ PARSERS: dict[str, Callable[[Any], Any]] = {
     "s3.domains": parse_domains,
     "s3.website_domains": parse_domains,
     "s3.proxies": parse_networks,
+    "s3.connection": parse_connection,
+    "s3.tls.certificate": parse_file,
+    "s3.tls.key": parse_file,
+    "s3.tls.self_signed": parse_switch,
     "log.level": parse_level,
     "log.format": parse_log_format,
     "mount.close": parse_close,
@@ -83,6 +93,10 @@ FIELDS = {
     "s3.domains": "domains",
     "s3.website_domains": "website_domains",
     "s3.proxies": "proxies",
+    "s3.connection": "connection",
+    "s3.tls.certificate": "tls_certificate",
+    "s3.tls.key": "tls_key",
+    "s3.tls.self_signed": "tls_self_signed",
     "log.level": "log_level",
     "log.format": "log_format",
     "mount.close": "close",
@@ -122,6 +136,7 @@ def _settings(parsed: dict[str, Any], data: Path) -> Settings:
     if len(disks) < k + parity:
         raise Malformed(f"tier.hot.code: {k}+{parity} needs {k + parity} disks, {len(disks)} are named")
     host, port = parsed.pop("s3.address", ("127.0.0.1", 9000))
+    _check_tls(parsed)
     limits = {name.removeprefix("limits."): parsed[name] for name in parsed if name.startswith("limits.")}
     rest = {FIELDS[key]: value for key, value in parsed.items() if key in FIELDS}
     return Settings(
@@ -136,6 +151,14 @@ def _settings(parsed: dict[str, Any], data: Path) -> Settings:
     )
 
 
+def _check_tls(parsed: Mapping[str, Any]) -> None:
+    certificate = parsed.get("s3.tls.certificate")
+    if parsed.get("s3.tls.key") and not certificate:
+        raise Malformed("s3.tls.key: without s3.tls.certificate it is the key of nothing")
+    if parsed.get("s3.tls.self_signed") and certificate:
+        raise Malformed("s3.tls.self_signed: there is a certificate already, s3.tls.certificate")
+
+
 def _folders(data: Path, shards: int) -> tuple[Path, ...]:
     return tuple(data / "disks" / str(slot) for slot in range(max(DISKS, shards)))
 
@@ -148,9 +171,13 @@ def as_keys(settings: Settings) -> dict[str, object]:
         "tier.hot.disks": [str(path) for path in settings.disks],
         "tier.hot.code": f"{settings.k}+{settings.parity}",
         "s3.address": join_address(settings.s3_host, settings.s3_port),
-        **{key: getattr(settings, name) for key, name in FIELDS.items()},
+        **{key: _as_key(getattr(settings, name)) for key, name in FIELDS.items()},
         **limits,
     }
+
+
+def _as_key(value: object) -> object:
+    return "" if value is None else str(value) if isinstance(value, PurePath) else value
 
 
 def _parse(key: str, value: object, place: str) -> object:

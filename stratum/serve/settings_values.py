@@ -143,6 +143,21 @@ def parse_close(value: object) -> str:
     return _one_of(value, ("queued", "durable"))
 
 
+def parse_connection(value: object) -> str:
+    """What speaks HTTP/1.1."""
+    return _one_of(value, ("httptools", "h11"))
+
+
+def parse_file(value: object) -> Path | None:
+    """A file; none for nothing at all."""
+    return None if value == "" else parse_path(value)
+
+
+def parse_switch(value: object) -> bool:
+    """On or off."""
+    return value if isinstance(value, bool) else _one_of(value, ("true", "false")) == "true"
+
+
 def _one_of(value: object, words: tuple[str, ...]) -> str:
     if not isinstance(value, str) or value.lower() not in words:
         raise Malformed(f"{value!r} is not one of {', '.join(words)}")

@@ -75,6 +75,10 @@ def test_every_field_of_the_settings_can_be_set():
         "domains",
         "proxies",
         "website_domains",
+        "connection",
+        "tls_certificate",
+        "tls_key",
+        "tls_self_signed",
     }
     in_sections |= {"log_level", "log_format", "close", "limits"}
     assert {field.name for field in fields(Settings)} == in_sections
@@ -86,10 +90,13 @@ def test_every_setting_is_also_an_environment_variable(key, tmp_path):
     values = {"store.data": "/x", "tier.hot.disks": "/a:/b:/c", "tier.hot.code": "2+1", "s3.address": ":1"}
     values |= {"s3.region": "eu", "log.level": "error", "log.format": "text", "mount.close": "durable"}
     values |= {"s3.website_domains": "web.example.org"}
+    values |= {"s3.connection": "h11", "s3.tls.certificate": "/a", "s3.tls.key": "/b", "s3.tls.self_signed": "true"}
     values |= {"s3.domains": "s3.example.org", "s3.proxies": "10.0.0.0/8,::1"}
     environment = {"STRATUM_" + key.replace(".", "_").upper(): values.get(key, "77")}
     if key == "tier.hot.disks":
         environment["STRATUM_TIER_HOT_CODE"] = "2+1"
+    if key == "s3.tls.key":
+        environment["STRATUM_S3_TLS_CERTIFICATE"] = "/a"
     loaded = load_settings(None, environment)
     assert loaded.sources[key].startswith("environment variable STRATUM_")
     assert loaded.settings != load_settings(None, {}).settings
@@ -116,6 +123,8 @@ def test_the_command_line_beats_the_environment_beats_the_file_beats_the_default
         ("[s3]\ndomains = [5]", 2, "list"),
         ("[s3]\nproxies = ['10.0.0.0/40']", 2, "IP address"),
         ("[s3]\nproxies = ['proxy']", 2, "IP address"),
+        ("[s3]\nconnection = 'h2'", 2, "httptools"),
+        ("[s3.tls]\nself_signed = 'perhaps'", 2, "true"),
         ("[limits]\nparts = '1.5'", 2, "whole"),
         ("[limits]\nparts = true", 2, "True"),
         ("[tier.hot]\ncode = '4+0'", 2, "parity"),
