@@ -335,9 +335,9 @@ def _checked(seen: Seen, judged: float) -> str:
         "finds an order for each key that respects time, or says that there is none. Operations without an answer "
         "may have happened at any later time, or never. The checker is tested itself "
         "(`tests/contrib/test_registers.py`): planted stale reads, lost updates, double winners and values from "
-        "nowhere are found, and on random histories it agrees with brute force. The campaign was seen to fail, too: with "
-        "the condition not looked at again inside the commit, it reports histories without an order and races of up to "
-        "16 winners."
+        "nowhere are found, and on random histories it agrees with brute force. The campaign was seen to fail, too: "
+        "with the condition not looked at again inside the commit, it reports histories without an order and races of "
+        "up to 16 winners."
     )
 
 
