@@ -49,6 +49,11 @@ def is_retained(inode: Inode, now: int) -> bool:
     return retention is not None and (retention.mode not in MODES or retention.until > now)
 
 
+def is_locked(inode: Inode, now: int) -> bool:
+    """Does anything hold this version at `now` (ns)?"""
+    return inode.legal_hold or is_retained(inode, now)
+
+
 def check_deletable(inode: Inode, now: int, *, bypass_governance: bool) -> None:
     """May this version be deleted at `now` (ns)? Evaluate it in the change that deletes. Raises Locked (K1)."""
     if inode.legal_hold:

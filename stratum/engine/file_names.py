@@ -47,6 +47,7 @@ from stratum.engine.file_digest import md5_of
 from stratum.engine.file_mounted import Mounted
 from stratum.engine.file_table import FileTable, load_inode
 from stratum.engine.file_versions import has_arrived, has_left, was_replaced, was_unlinked
+from stratum.engine.locking import check_may_move
 
 T = TypeVar("T")
 
@@ -286,15 +287,22 @@ class FileNames:
     async def rename(
         self, parent: int, name: bytes, new_parent: int, new_name: bytes, *, noreplace: bool, exchange: bool
     ) -> None:
-        """Move a name, replacing what was there, or exchange two names. Raises what core.rename raises."""
+        """Move a name, replacing what was there, or exchange two names.
+
+        Raises what core.rename raises, and CrossesBuckets for what object lock holds in place.
+        """
         now = self._mounted.now_ns()
 
         def change(txn: Txn) -> None:
             get_directory(txn, new_parent)
             stored, entry = _existing(txn, parent, name)
+            check_may_move(txn, self._mounted, parent, stored, entry)
             if find(txn, new_parent, new_name) is None:
                 check_length(new_name)
             new_stored = target_name(txn, new_parent, new_name, directory=entry.kind is Kind.DIRECTORY)
+            if exchange:
+                other_stored, other = _existing(txn, new_parent, new_name)
+                check_may_move(txn, self._mounted, new_parent, other_stored, other)
             done = rename(
                 txn,
                 parent,

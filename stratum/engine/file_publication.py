@@ -1,6 +1,6 @@
 """How a mounted file becomes its next published version: one change of the index.
 
-Room: stratum/engine. May import: core, engine.{file_mounted, file_sealed, file_versions}.
+Room: stratum/engine. May import: core, engine.{file_mounted, file_sealed, file_versions, locking}.
 """
 
 from collections.abc import Sequence
@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import msgspec
 
+from stratum.core.locks import is_locked
 from stratum.core.manifest import Span, attach, copy_spans, detach, inode_user, punch, users
 from stratum.core.records import Inode
 from stratum.core.schema import inode_key, take_number
@@ -16,6 +17,7 @@ from stratum.core.versions import arrived, keep_copy
 from stratum.engine.file_mounted import Mounted
 from stratum.engine.file_sealed import begun_anew
 from stratum.engine.file_versions import place_of, told_written
+from stratum.engine.locking import retention_of_new
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,7 +40,7 @@ def publish(txn: Txn, mounted: Mounted, new: Publication) -> Inode | None:
     if old is None:
         return None
     contents, place = mounted.contents, place_of(txn, mounted, new.number, old)
-    if place is not None and new.keep:
+    if place is not None and (new.keep or is_locked(old, mounted.now_ns())):
         keep_copy(txn, place.place, old)
     if old.sealed is not None:
         old = begun_anew(txn, new.number, old)
@@ -62,6 +64,8 @@ def publish(txn: Txn, mounted: Mounted, new: Publication) -> Inode | None:
     )
     if place is not None:
         inode = arrived(txn, place.place, inode)
+        retention = retention_of_new(txn, place.bucket, place.place.bucket, mounted.now_ns())
+        inode = msgspec.structs.replace(inode, retention=retention, legal_hold=False)
     save(txn, inode_key(new.number), inode)
     if place is not None:
         told_written(txn, mounted, place, new.number, inode)

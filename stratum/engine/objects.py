@@ -24,8 +24,7 @@ from stratum.core.encryption import CustomerKey
 from stratum.core.errors import MarkerFound, NoSuchKey, NoSuchVersion, StratumError
 from stratum.core.inodes import get_inode, stored_bytes
 from stratum.core.listing import list_page
-from stratum.core.locks import KIND as LOCK
-from stratum.core.locks import ObjectLock, check_deletable, default_retention
+from stratum.core.locks import check_deletable
 from stratum.core.manifest import Span, attach, inode_user, spans_in
 from stratum.core.names import check_key
 from stratum.core.namespace import Change, resolve, scan_keys
@@ -42,15 +41,15 @@ from stratum.core.objects import (
     VersionPage,
     VersionQuery,
 )
-from stratum.core.records import Checksum, Inode, Kind, Retention, Run
+from stratum.core.records import Checksum, Inode, Kind, Run
 from stratum.core.schema import inode_key, take_number
 from stratum.core.txn import Txn, save
 from stratum.core.version_listing import version_page
 from stratum.core.versions import Place, Removed, mark_deleted, next_version, put_current, remove_version
 from stratum.core.views import object_at, view_of
 from stratum.engine.buckets import find_bucket
-from stratum.engine.configurations import configuration
 from stratum.engine.ingest import Ingest, Ingested
+from stratum.engine.locking import retention_of_new
 from stratum.engine.new_objects import COPIED, NewObject, born, copied, copied_checksum, renamed
 from stratum.engine.object_rename import find_source, move_entry
 from stratum.engine.open_object import OpenObject
@@ -161,7 +160,7 @@ class Objects:
         if new.content:  # before the old inode goes: an object copied onto itself shares its bytes
             attach(txn, new.content, inode_user(number))
         changes, parent, name = put_current(txn, place, number)
-        retention = new.retention or _default_retention(txn, bucket, place)
+        retention = new.retention or retention_of_new(txn, bucket, place.bucket, place.maker.now)
         inode = msgspec.structs.replace(
             born(new, place.maker), parent=parent, name=name, version=version, sequence=sequence, retention=retention
         )
@@ -370,13 +369,6 @@ class Objects:
         entry = self._around.meta.read(lambda txn: resolve(txn, find_bucket(txn, bucket).root, key))
         if entry is not None:
             await files.settle(entry.inode)
-
-
-def _default_retention(txn: Txn, bucket: str, place: Place) -> Retention | None:
-    """What a bucket with object lock gives to a version that brings no retention."""
-    if not place.bucket.lock:
-        return None
-    return default_retention(configuration(txn, bucket, LOCK, ObjectLock), place.maker.now)
 
 
 def check_now(txn: Txn, bucket: str, key: bytes, condition: Condition) -> None:

@@ -51,7 +51,7 @@ def contents_node(view: ObjectView, *, encode: bool, owner: bool) -> Node:
     parts.append(node("Size", str(inode.size)))
     if owner:
         parts.append(owner_node())
-    parts.append(node("StorageClass", "STANDARD"))
+    parts.append(node("StorageClass", inode.storage_class or "STANDARD"))
     return node("Contents", *parts)
 
 
