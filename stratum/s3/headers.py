@@ -55,8 +55,9 @@ def checked(name: str, value: str) -> str:
 def object_headers(headers: Mapping[str, str]) -> dict[str, str]:
     """Return the system headers that are stored with an object: `aws-chunked` is framing and not among them."""
     found = {name: headers[name] for name in STORED if name in headers}
-    if "content-encoding" in found:
-        codings = [each.strip() for each in found.pop("content-encoding").split(",")]
+    codings = [each.strip() for each in found.get("content-encoding", "").split(",")]
+    if "aws-chunked" in map(str.lower, codings):  # otherwise it is stored as it was sent
+        del found["content-encoding"]
         kept = ",".join(each for each in codings if each and each.lower() != "aws-chunked")
         found |= {"content-encoding": kept} if kept else {}
     return {name: checked(name, value) for name, value in found.items() if value} | redirect_location(headers)

@@ -63,6 +63,7 @@ def test_what_is_stored_can_be_sent(value):
         ("gzip,aws-chunked", {"content-encoding": "gzip"}),
         ("gzip, aws-chunked", {"content-encoding": "gzip"}),
         ("aws-chunked,gzip,br", {"content-encoding": "gzip,br"}),
+        ("deflate, gzip", {"content-encoding": "deflate, gzip"}),
         ("AWS-Chunked", {}),
         ("gzip", {"content-encoding": "gzip"}),
     ],
