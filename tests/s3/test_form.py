@@ -352,3 +352,14 @@ async def test_the_scope_and_the_date_of_a_version_4_signature_count_even_where_
     assert await status() == await status(days=-6.9) == 204
     assert await status(region="eu-west-1") == await status(service="iam") == await status(end="aws4") == 400
     assert await status(days=-7.1) == await status(days=0.1) == 403
+
+
+async def test_encryption_is_asked_for_by_fields_of_the_form(endpoint):
+    name = "x-amz-server-side-encryption"
+    signature = signed_v2(policy_of(*STANDARD, {name: "AES256"}))
+    answer = await post(endpoint, {"key": "up/k", name: "AES256", **signature}, b"c" * 900)
+    assert (answer.status, answer.headers[name]) == (204, "AES256")
+    got = await endpoint.call("head_object", Bucket="bucket", Key="up/k")
+    assert (got["ServerSideEncryption"], got["ContentLength"]) == ("AES256", 900)
+    assert await endpoint.body("up/k") == b"c" * 900
+    assert (await post(endpoint, {"key": "up/k", name: "other", **signature})).status == 403
