@@ -39,6 +39,16 @@ def make_accounts(server: Served) -> dict[str, Account]:
     return dict.fromkeys(SECTIONS, root)
 
 
+KMS_KEYS = ("testkey-1", "testkey-2")
+
+
+def make_kms_keys(server: Served) -> None:
+    """Make the named keys that the suite encrypts with, if this server has such keys."""
+    if server.tool("kms", "list", check=False).returncode == 0:
+        for name in KMS_KEYS:
+            server.tool("kms", "create", name)
+
+
 def new_key() -> tuple[str, str]:
     """An access key and a secret key in the alphabet that S3 clients know."""
     letters = string.ascii_uppercase + string.digits
@@ -69,7 +79,7 @@ def write_configuration(path: Path, server: Served, accounts: dict[str, Account]
             "secret_key": account.secret_key,
         }
     parser["s3 tenant"]["tenant"] = ""
-    parser["s3 main"]["api_name"] = "us-east-1"
+    parser["s3 main"].update({"api_name": "us-east-1", "kms_keyid": KMS_KEYS[0], "kms_keyid2": KMS_KEYS[1]})
     if day_seconds is not None:
         parser["s3 main"]["lc_debug_interval"] = f"{day_seconds:g}"
     with path.open("w") as file:

@@ -19,7 +19,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "evidence"))
 
 import outcomes
 import report
-from accounts import USERS, make_accounts, write_configuration
+from accounts import USERS, make_accounts, make_kms_keys, write_configuration
 from served import ROOT, Served, clone_of_head, commit_of
 
 HERE = Path(__file__).resolve().parent
@@ -59,6 +59,7 @@ def start_servers(stack: contextlib.ExitStack, tree: Path, count: int, folder: P
         if day is not None:
             server.config.write_text(server.config.read_text() + f"[lifecycle]\nday_seconds = {day}\n")
         server.start()
+        make_kms_keys(server)
         write_configuration(folder / f"worker-{number}.conf", server, make_accounts(server), day)
     return day
 
