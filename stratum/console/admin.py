@@ -55,6 +55,7 @@ def add_admin(
 
     _add_keys(pages, engine, guard)
     _add_buckets(pages, engine, guard)
+    _add_named_keys(pages, engine, guard)
 
 
 def _add_keys(pages: Blueprint, engine: Engine, guard: Callable) -> None:
@@ -96,3 +97,26 @@ def _add_buckets(pages: Blueprint, engine: Engine, guard: Callable) -> None:
     async def delete_bucket(name: str) -> Response:
         await engine.buckets.delete(name)
         return answer({"deleted": name})
+
+
+def _add_named_keys(pages: Blueprint, engine: Engine, guard: Callable) -> None:
+    """The key store. No key is ever shown."""
+
+    @pages.get("/admin/kms")
+    @guard
+    async def list_named_keys() -> Response:
+        rows = engine.keys.list()
+        return answer([{"name": name, "created": created, "generations": count} for name, created, count in rows])
+
+    @pages.post("/admin/kms")
+    @guard
+    async def create_named_key() -> Response:
+        name = await _name()
+        await engine.keys.create(name)
+        return answer({"name": name}, 201)
+
+    @pages.post("/admin/kms/rotate")
+    @guard
+    async def rotate_named_key() -> Response:
+        name = await _name()
+        return answer({"name": name, "generations": await engine.keys.rotate(name)})

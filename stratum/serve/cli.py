@@ -14,6 +14,7 @@ import click
 from stratum.serve import show
 from stratum.serve.admin_client import AdminClient
 from stratum.serve.credentials_file import metrics_token, root_credential
+from stratum.serve.kms_commands import kms_group
 from stratum.serve.options import load, reports_errors, s3_option, with_store_options
 from stratum.serve.settings_file import Loaded, as_keys
 from stratum.serve.settings_values import join_address
@@ -223,3 +224,6 @@ def connect(loaded: Loaded) -> AdminClient:
         raise click.ClickException(f"no server runs on the store in {settings.data} (--data names another)")
     root = root_credential(Path(settings.data), os.environ, generate=False)
     return AdminClient(address, root.credential, settings.region)
+
+
+main.add_command(kms_group(connect))

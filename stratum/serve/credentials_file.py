@@ -1,6 +1,8 @@
 """The root credentials: from the environment, else generated once and kept for their owner alone to read.
 
-Room: stratum/serve. May import: engine.credentials. None are built in, and there is no start without any.
+Room: stratum/serve. May import: engine.credentials, serve.secret_file.
+
+None are built in, and there is no start without any.
 
 The file has the shape of an AWS credentials file, so AWS_SHARED_CREDENTIALS_FILE may point to it.
 """
@@ -8,15 +10,14 @@ The file has the shape of an AWS credentials file, so AWS_SHARED_CREDENTIALS_FIL
 import configparser
 import hashlib
 import hmac
-import os
 import secrets
-import stat
 import string
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from stratum.engine.credentials import RootCredential
+from stratum.serve.secret_file import ReadableByOthers, read_secret, write_secret
 
 ACCESS_VARIABLE, SECRET_VARIABLE = "STRATUM_ROOT_ACCESS_KEY", "STRATUM_ROOT_SECRET_KEY"
 ACCESS_CHARACTERS_MIN, SECRET_CHARACTERS_MIN = 3, 16
@@ -79,11 +80,10 @@ def _checked(access: str, secret: str, place: str) -> RootCredential:
 
 
 def _read(path: Path) -> RootCredential:
-    with open(os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)) as file:
-        status = os.fstat(file.fileno())
-        if stat.S_IMODE(status.st_mode) & 0o077:
-            raise BadCredentials(f"{path} can be read by others: chmod 600 it, and make a new key if they did")
-        text = file.read()
+    try:
+        text = read_secret(path)
+    except ReadableByOthers as error:
+        raise BadCredentials(str(error)) from error
     parser = configparser.RawConfigParser()
     try:
         parser.read_string(text)
@@ -100,17 +100,7 @@ def _make(path: Path) -> RootCredential:
     secret = "".join(secrets.choice(string.ascii_letters + string.digits) for _ in range(40))
     text = f"[default]\naws_access_key_id = {access}\naws_secret_access_key = {secret}\n"
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(f".{path.name}-{secrets.token_hex(8)}")
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-        with open(descriptor, "w") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.rename(temporary, path)
-        folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-        os.fsync(folder)
-        os.close(folder)
+        write_secret(path, text)
     except OSError as error:
         raise BadCredentials(f"{path}: {error.strerror}") from error
     return RootCredential(access, secret)

@@ -1,12 +1,13 @@
 """What a person is told once the doors are open: where, with which credentials, and three things to try.
 
-Room: stratum/serve. May import: serve.credentials_file. Pure text.
+Room: stratum/serve. May import: serve.{credentials_file, master_key}. Pure text.
 """
 
 import shlex
 from pathlib import Path
 
 from stratum.serve.credentials_file import Root
+from stratum.serve.master_key import Masters
 
 
 def ready_line(endpoint: str, mountpoint: Path | None, seconds: float) -> str:
@@ -15,11 +16,16 @@ def ready_line(endpoint: str, mountpoint: Path | None, seconds: float) -> str:
     return f"ready {' '.join(doors)} after {seconds:.1f} s"
 
 
-def guide(endpoint: str, mountpoint: Path | None, root: Root, region: str) -> str:
+def guide(endpoint: str, mountpoint: Path | None, root: Root, region: str, masters: Masters | None = None) -> str:
     """A page for the terminal. The secret stands in it only when it was generated just now."""
     parts = [_doors(endpoint, mountpoint)]
     if endpoint:
         parts.append(_exports(endpoint, root, region))
+    if masters is not None and masters.new:
+        parts.append(
+            f"The master key of encrypted objects was made, too ({masters.place}).\n"
+            "Keep a copy of it elsewhere: what is encrypted cannot be read without it.\n"
+        )
     parts.append(_to_try(endpoint, mountpoint))
     return "\n".join(parts)
 

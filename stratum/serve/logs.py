@@ -21,7 +21,8 @@ _known: set[str] = set()
 # What S3 requests carry that grants something, as header, query or repr of either.
 _GRANTS = re.compile(
     r"""((?:x-amz-signature|signature|x-amz-security-token|secret_?(?:access_?)?key|password)["']?\s*[=:]\s*["']?)"""
-    r"""[^\s"'&,;)]+|(authorization["']?\s*[=:,]\s*b?["']?)[^"'\r\n]+""",
+    r"""[^\s"'&,;)]+|(authorization["']?\s*[=:,]\s*b?["']?)[^"'\r\n]+"""
+    r"""|(customer-key["']?\s*[=:,]\s*b?["']?)[^\s"'&,;)]+""",
     re.IGNORECASE,
 )
 _ONE_LINE = {code: f"\\x{code:02x}" for code in (*range(32), 127)}  # a client must not forge a line
@@ -38,7 +39,7 @@ def clean(text: str) -> str:
     """Return `text` without known secrets and without what looks like one."""
     for secret in _known:
         text = text.replace(secret, HIDDEN)
-    return _GRANTS.sub(lambda match: (match[1] or match[2]) + HIDDEN, text)
+    return _GRANTS.sub(lambda match: (match[1] or match[2] or match[3]) + HIDDEN, text)
 
 
 class TextLines(logging.Formatter):

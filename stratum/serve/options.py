@@ -16,6 +16,7 @@ import click
 from stratum.core.errors import StratumError
 from stratum.serve.admin_client import Refused, Unreachable
 from stratum.serve.credentials_file import BadCredentials
+from stratum.serve.master_key import BadMasterKey
 from stratum.serve.mountpoint import BadMountpoint
 from stratum.serve.settings_file import BadSettings, Loaded, load_settings
 
@@ -27,6 +28,7 @@ NOT_OUR_FAULT = (
     OSError,
     BadSettings,
     BadCredentials,
+    BadMasterKey,
     BadMountpoint,
     Refused,
     Unreachable,

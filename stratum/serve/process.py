@@ -23,6 +23,7 @@ from stratum.engine.engine import Engine, open_engine
 from stratum.serve.credentials_file import Root
 from stratum.serve.endpoint import Facts, serve_endpoint
 from stratum.serve.guide import guide, ready_line
+from stratum.serve.master_key import Masters
 from stratum.serve.notify import notify
 from stratum.serve.settings_file import Loaded
 from stratum.serve.stopping import Stop
@@ -39,6 +40,7 @@ class Launch:
 
     loaded: Loaded
     root: Root
+    masters: Masters
     lock: StoreLock
     mountpoint: Path | None = None  # prepared; None: no mount
     mount_options: Sequence[str] = ()
@@ -59,7 +61,9 @@ async def run(launch: Launch) -> int:
         )
     owner = (os.geteuid(), os.getegid())
     with Stop(patience=settings.limits.shutdown_grace + LAST_STEPS, mountpoint=launch.mountpoint) as stop:
-        async with open_engine(settings, root=launch.root.credential, now_ns=time.time_ns, owner=owner) as engine:
+        async with open_engine(
+            settings, root=launch.root.credential, now_ns=time.time_ns, owner=owner, masters=launch.masters.keys
+        ) as engine:
             _say_how_it_recovered(engine)
             await _serve_doors(launch, engine, stop)
     log.info("stopped: %s", stop.reason)
@@ -123,9 +127,14 @@ def _announce(launch: Launch, url: str, seconds: float) -> None:
     """Tell whoever started us, in one write: the line `ready` is the last thing to wait for."""
     text = ready_line(url, launch.mountpoint, seconds) + "\n"
     if launch.guide:
-        text = guide(url, launch.mountpoint, launch.root, launch.loaded.settings.region) + "\n" + text
+        text = guide(url, launch.mountpoint, launch.root, launch.loaded.settings.region, launch.masters) + "\n" + text
     elif launch.root.new:
         log.warning("root credentials were generated", extra={"kept_in": launch.root.place})
+    if launch.masters.new:
+        log.warning(
+            "a master key for encryption was generated: keep a copy elsewhere, what is encrypted is lost without it",
+            extra={"kept_in": launch.masters.place},
+        )
     sys.stdout.write(text)
     sys.stdout.flush()
     notify(READY="1", STATUS=text.splitlines()[-1])

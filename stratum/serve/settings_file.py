@@ -13,6 +13,9 @@ Room: stratum/serve. May import: core.config.
                  self_signed = true                                     (instead: one is made, in the data folder)
     [log]        level = "info"                format = "auto"
     [mount]      close = "queued"
+    [encryption] master_key_file = "auto"                              (a path, "auto" or "none": serve/master_key.py)
+                 master_key_env = "STRATUM_MASTER_KEY"                 (the variable that holds the keys instead)
+                 customer_keys = "auto"                                (SSE-C over "tls", "auto": or from here, "any")
     [limits]     volume_bytes = "64MiB"        reap_delay = "10min"     (every field of core.config.Limits)
 
 Each is also an environment variable: STRATUM_LIMITS_VOLUME_BYTES, STRATUM_TIER_HOT_DISKS (`:` between paths).
@@ -36,8 +39,10 @@ from stratum.serve.settings_values import (
     parse_code,
     parse_connection,
     parse_count,
+    parse_customer_keys,
     parse_domains,
     parse_file,
+    parse_key_file,
     parse_level,
     parse_log_format,
     parse_networks,
@@ -86,6 +91,9 @@ PARSERS: dict[str, Callable[[Any], Any]] = {
     "log.level": parse_level,
     "log.format": parse_log_format,
     "mount.close": parse_close,
+    "encryption.master_key_file": parse_key_file,
+    "encryption.master_key_env": parse_text,
+    "encryption.customer_keys": parse_customer_keys,
     **{f"limits.{one.name}": parse_count if one.type is int else parse_seconds for one in fields(Limits)},
 }
 FIELDS = {
@@ -100,6 +108,9 @@ FIELDS = {
     "log.level": "log_level",
     "log.format": "log_format",
     "mount.close": "close",
+    "encryption.master_key_file": "master_key_file",
+    "encryption.master_key_env": "master_key_env",
+    "encryption.customer_keys": "customer_keys",
 }
 
 

@@ -158,6 +158,16 @@ def parse_switch(value: object) -> bool:
     return value if isinstance(value, bool) else _one_of(value, ("true", "false")) == "true"
 
 
+def parse_key_file(value: object) -> str:
+    """Where the master keys are: a path, "auto" (generated in the data folder) or "none"."""
+    return value if value in ("auto", "none") else str(parse_path(value))
+
+
+def parse_customer_keys(value: object) -> str:
+    """Over which lines customers' keys (SSE-C) are taken."""
+    return _one_of(value, ("tls", "auto", "any"))
+
+
 def _one_of(value: object, words: tuple[str, ...]) -> str:
     if not isinstance(value, str) or value.lower() not in words:
         raise Malformed(f"{value!r} is not one of {', '.join(words)}")

@@ -14,6 +14,7 @@ import trio
 
 from stratum.serve.credentials_file import root_credential
 from stratum.serve.logs import hide, set_up_logs
+from stratum.serve.master_key import forms, master_keys
 from stratum.serve.mountpoint import prepare_mountpoint
 from stratum.serve.process import Launch, run
 from stratum.serve.settings_file import Loaded
@@ -26,7 +27,7 @@ def start(
 ) -> int:
     """Serve until asked to end; return the exit code.
 
-    Raises what `process.run` raises, StoreLocked, BadCredentials, BadMountpoint.
+    Raises what `process.run` raises, StoreLocked, BadCredentials, BadMasterKey, BadMountpoint.
     """
     started = time.monotonic()
     settings = loaded.settings
@@ -39,9 +40,13 @@ def start(
             mountpoint = prepare_mountpoint(mountpoint, settings)
         root = root_credential(Path(settings.data), os.environ)
         hide(root.credential.secret_key)
+        masters = master_keys(settings, os.environ)
+        for form in forms(masters.keys):
+            hide(form)
         launch = Launch(
             loaded=loaded,
             root=root,
+            masters=masters,
             lock=lock,
             mountpoint=mountpoint,
             mount_options=mount_options,

@@ -14,8 +14,10 @@ from stratum.core.config import Settings
 from stratum.core.errors import BucketNotEmpty, CorruptRecord, NoSuchKey, StratumError
 from stratum.engine.credentials import RootCredential
 from stratum.engine.engine import open_engine
+from stratum.engine.keys import MasterKeys
 
 ROOT = RootCredential("STRROOT", "canary-root-secret-key")
+MASTERS = MasterKeys((bytes(range(32)),))
 TOKEN = "canary-metrics-token"
 GUARDED = [
     ("GET", "/-/metrics"),
@@ -27,6 +29,9 @@ GUARDED = [
     ("GET", "/-/admin/buckets"),
     ("POST", "/-/admin/buckets"),
     ("DELETE", "/-/admin/buckets/x"),
+    ("GET", "/-/admin/kms"),
+    ("POST", "/-/admin/kms"),
+    ("POST", "/-/admin/kms/rotate"),
 ]
 
 
@@ -41,7 +46,7 @@ async def authorise(asked):
 @pytest.fixture
 async def console(tmp_path):
     settings = Settings(data=tmp_path, disks=tuple(tmp_path / f"disks/{slot}" for slot in range(6)))
-    async with open_engine(settings, root=ROOT, now_ns=time.time_ns) as engine:
+    async with open_engine(settings, root=ROOT, now_ns=time.time_ns, masters=MASTERS) as engine:
         app, counts = QuartTrio("stratum", static_folder=None), RequestCounts()
         add_console(
             app,
@@ -95,6 +100,19 @@ async def test_keys_are_made_listed_without_secrets_and_deleted(console):
     assert made["secret_key"].encode() not in listed
     path = f"/-/admin/keys/{made['access_key']}"
     assert [(await console.ask("DELETE", path))[0] for _ in range(2)] == [200, 404]
+
+
+async def test_named_keys_are_made_listed_and_rotated_and_never_shown(console):
+    assert (await console.ask("POST", "/-/admin/kms", body=b'{"name": "invoices"}'))[0] == 201
+    code, body, _ = await console.ask("POST", "/-/admin/kms", body=b'{"name": "invoices"}')
+    assert code == 409 and json.loads(body)["error"] == "EntryExists"
+    code, body, _ = await console.ask("POST", "/-/admin/kms/rotate", body=b'{"name": "invoices"}')
+    assert (code, json.loads(body)) == (200, {"name": "invoices", "generations": 2})
+    [row] = json.loads((await console.ask("GET", "/-/admin/kms"))[1])
+    assert set(row) == {"name", "created", "generations"}
+    assert (await console.ask("POST", "/-/admin/kms/rotate", body=b'{"name": "other"}'))[0] == 400
+    for name in ("", "stratum/s3", "alias/x", "a b", "x" * 129):
+        assert (await console.ask("POST", "/-/admin/kms", body=json.dumps({"name": name}).encode()))[0] == 400
 
 
 async def test_buckets_are_made_listed_and_deleted(console):
