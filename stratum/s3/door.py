@@ -120,6 +120,13 @@ HANDLERS: Mapping[Op, Handler] = {
 NO_DEFAULT_CHECKSUM = {Op.COMPLETE_UPLOAD, Op.DELETE_OBJECTS, Op.CREATE_BUCKET}
 
 
+def _signed_by(access_key: str | None) -> str:
+    """Who asks. Nobody in particular may do nothing."""
+    if access_key is None:
+        raise S3Error("AccessDenied")
+    return access_key
+
+
 async def _nobodys(call: Call) -> Response:
     """What anyone may do: nothing."""
     raise S3Error("AccessDenied")
@@ -173,7 +180,8 @@ class S3Door:
         if request.website:
             return await serve_website(self._engine, request, _nobodys)
         if is_form(request):
-            return await self._run(await form_call(self._engine, request, now_s=self._now_s()))
+            call = await form_call(self._engine, request, now_s=self._now_s(), principal_of=_signed_by)
+            return await self._run(call)
         verified = self._verifier.verify(request, now_s=self._now_s())
         request = replace(request, headers=[*request.headers, *verified.moved_headers])
         copying = request.header("x-amz-copy-source") is not None

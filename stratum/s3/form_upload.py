@@ -10,7 +10,7 @@ Invariants
 Source: docs.aws.amazon.com/AmazonS3/latest/API/RESTObjectPOST.html
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from urllib.parse import quote, urlencode, urlsplit
 
@@ -44,10 +44,11 @@ OF_THE_REQUEST = (b"host", b"origin", b"referer", b"user-agent")  # headers that
 STATUS, REDIRECT = "success_action_status", "success_action_redirect"
 
 
-async def form_call(engine: Engine, request: Request, *, now_s: int) -> Call:
+async def form_call(engine: Engine, request: Request, *, now_s: int, principal_of: Callable[[str | None], str]) -> Call:
     """The call that a form makes, its signature and policy verified at `now_s` (seconds since the epoch).
 
-    Whether the signer may do it is still to be decided. Raises what `read_form`, `signer_of`, `allowed_sizes` raise.
+    `principal_of`: who an access key is; of None, who nobody is, or AccessDenied. Whether they may do it is still to be
+    decided. Raises what `read_form`, `signer_of`, `allowed_sizes` raise.
     """
     found = route(request.method, request.raw_path, parse_query(request.raw_query), host_bucket=request.bucket)
     if found.op is not Op.POST_OBJECT:
@@ -70,16 +71,10 @@ async def form_call(engine: Engine, request: Request, *, now_s: int) -> Call:
         engine=engine,
         request=as_put,
         headers=as_put.header_map(),
-        principal=_allowed(signer),
+        principal=principal_of(signer),
         route=replace(found, level=Level.OBJECT, key=key, query=query),
         payload=open_form_payload(_Within(form, sizes, engine.limits.part_bytes_max), headers),
     )
-
-
-def _allowed(signer: str | None) -> str:
-    if signer is None:
-        raise S3Error("AccessDenied")
-    return signer
 
 
 def _key(fields: Mapping[str, str]) -> bytes:
