@@ -113,15 +113,19 @@ def check_old(claim: OldClaim, request: Request, query: Query, now_s: int) -> No
         raise S3Error("RequestTimeTooSkewed", MaxAllowedSkewMilliseconds=str(SKEW_SECONDS_MAX * 1000))
 
 
-def string_to_sign(claim: OldClaim, request: Request, query: Query) -> str:
-    """Return what version 2 signs of a request; a presigner may have put headers into the URL instead."""
+def strings_to_sign(claim: OldClaim, request: Request, query: Query) -> list[str]:
+    """Return what version 2 signs of a request; a presigner may have put headers into the URL instead.
+
+    Of a bucket there are two forms, since clients differ: `/bucket` as it stands in the URL, and `/bucket/`.
+    """
     moved = {name.lower(): value for name, value in query.items()} if claim.presigned else {}
     if claim.presigned:
         date = claim.expires
     else:
         date = "" if request.header("x-amz-date") is not None else request.header("date") or ""
     standard = [request.header(name) or moved.get(name, "") for name in MOVED]
-    return "\n".join([request.method, *standard, date, *_amz_headers(request, moved), _resource(request)])
+    head = [request.method, *standard, date, *_amz_headers(request, moved)]
+    return ["\n".join([*head, resource]) for resource in _resources(request)]
 
 
 def _amz_headers(request: Request, moved: dict[str, str]) -> list[str]:
@@ -133,16 +137,19 @@ def _amz_headers(request: Request, moved: dict[str, str]) -> list[str]:
     return [f"{name}:{','.join(values[name])}" for name in sorted(values)]
 
 
-def _resource(request: Request) -> str:
+def _resources(request: Request) -> list[str]:
     """The path as it was sent, with the bucket of the host in front, and the signed parameters, decoded."""
     path = request.raw_path.decode("latin-1")
+    if request.bucket:
+        path = f"/{request.bucket}{path}"
     parts = []
     for item in request.raw_query.decode("latin-1").split("&"):
         name, equals, value = item.partition("=")
         if unquote(name) in SIGNED:
             parts.append((unquote(name), equals + unquote(value)))
     query = "&".join(name + rest for name, rest in sorted(parts))
-    return (f"/{request.bucket}{path}" if request.bucket else path) + (f"?{query}" if query else "")
+    paths = [path, f"{path}/"] if path.count("/") == 1 and len(path) > 1 else [path]
+    return [f"{each}?{query}" if query else each for each in paths]
 
 
 def old_signature(secret: str, text: str) -> str:

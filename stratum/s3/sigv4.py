@@ -26,7 +26,7 @@ from stratum.s3.claims import ALGORITHM, UNSIGNED_PAYLOAD, Claim, claim_of, move
 from stratum.s3.errors import S3Error
 from stratum.s3.http import Headers, Request
 from stratum.s3.routes import Query, parse_query
-from stratum.s3.sigv2 import OldClaim, check_old, old_claim_of, old_signature, string_to_sign
+from stratum.s3.sigv2 import OldClaim, check_old, old_claim_of, old_signature, strings_to_sign
 
 SKEW_SECONDS_MAX = 15 * 60
 SIGNING_KEYS_MAX = 1024
@@ -111,11 +111,11 @@ class Verifier:
         content_sha256 = request.header("x-amz-content-sha256") or UNSIGNED_PAYLOAD
         if content_sha256.startswith("STREAMING-AWS4"):
             raise S3Error("InvalidRequest", "A body whose pieces are signed needs a signature of version 4.")
-        text = string_to_sign(claim, request, query)
+        texts = strings_to_sign(claim, request, query)
         secret, known = self._secret(claim.access_key)
-        expected = old_signature(secret, text)
-        right = hmac.compare_digest(expected.encode(), claim.signature.encode("utf-8", "replace"))
-        self._refuse(claim, known=known, right=right, StringToSign=text)
+        given = claim.signature.encode("utf-8", "replace")
+        matches = [hmac.compare_digest(old_signature(secret, text).encode(), given) for text in texts]
+        self._refuse(claim, known=known, right=any(matches), StringToSign=texts[0])
         return Verified(
             access_key=claim.access_key,
             content_sha256=content_sha256,

@@ -174,6 +174,8 @@ async def test_a_client_of_version_2_and_boto3_presigned_urls_work_end_to_end(en
             region_name="us-east-1",
             config=Config(signature_version="s3", retries={"total_max_attempts": 1}),
         )
+        client.create_bucket(Bucket="second")
+        assert client.list_objects_v2(Bucket="second")["KeyCount"] == 0
         client.put_object(Bucket="bucket", Key="a b/ü", Body=b"version 2", Metadata={"x": "y"})
         url = client.generate_presigned_url("get_object", Params={"Bucket": "bucket", "Key": "a b/ü"})
         with urllib.request.urlopen(url) as answer:
