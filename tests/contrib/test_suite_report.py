@@ -29,7 +29,7 @@ def tests(tmp_path):
         case("test_skipped", SKIPPED, marks=("fails_on_aws",)),
         case("test_foreign", FAILURE, marks=("fails_on_aws",)),
         case("test_many[a]"),
-        case("test_many[b]", FAILURE),
+        case("test_many[b]", FAILURE, marks=("fails_on_aws",)),
         case("test_elsewhere", FAILURE, file="test_iam.py"),
     ]
     path = tmp_path / "junit.xml"
