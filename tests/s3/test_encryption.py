@@ -198,6 +198,17 @@ async def test_a_part_must_bring_the_key_of_its_upload(sealing):
     assert (await refused(sealing, "upload_part", **part, Body=b"x", **sse_c(ONE)))[:2] == (400, "InvalidRequest")
 
 
+async def test_complete_must_bring_the_key_of_its_upload(sealing):
+    made = await sealing.call("create_multipart_upload", Bucket="bucket", Key="k", **sse_c(ONE))
+    upload = {"Bucket": "bucket", "Key": "k", "UploadId": made["UploadId"]}
+    part = await sealing.call("upload_part", **upload, PartNumber=1, Body=b"x", **sse_c(ONE))
+    upload["MultipartUpload"] = {"Parts": [{"PartNumber": 1, "ETag": part["ETag"]}]}
+    assert (await refused(sealing, "complete_multipart_upload", **upload))[:2] == (400, "InvalidRequest")
+    assert (await refused(sealing, "complete_multipart_upload", **upload, **sse_c(TWO)))[:2] == (400, "InvalidRequest")
+    await sealing.call("complete_multipart_upload", **upload, **sse_c(ONE))
+    assert await sealing.body("k", **sse_c(ONE)) == b"x"
+
+
 def raw(**headers: str) -> dict:
     return {f"x-amz-server-side-encryption{name.replace('_', '-')}": value for name, value in headers.items()}
 
