@@ -183,6 +183,7 @@ class Version(msgspec.Struct, frozen=True, array_like=True):
     version: str
     modified: int  # ns; when it was written
     owner: str = ""
+    since: int = 0  # ns; when it ceased to be current, by the server's clock; 0: told by what came after it
 
 
 class Volume(msgspec.Struct, frozen=True, array_like=True):
@@ -267,7 +268,9 @@ class Event(msgspec.Struct, frozen=True, array_like=True):
     size: int = 0
     etag: str = ""
     principal: str = ""
-    sequence: int = 0
+    sequence: int = 0  # grows with every event, so that those of one key can be put in order
+    target: str = ""  # whom it is to be told: a name among [notify]
+    configuration: str = ""  # Id of the notification configuration that asked for it
 
 
 class NamedKey(msgspec.Struct, frozen=True, array_like=True):

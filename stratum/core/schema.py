@@ -23,8 +23,9 @@ Room: stratum/core. May import: core.txn.
     z  null versions     z | bucket root | folded key               int      (sequence of the null version among `w`)
     f  configurations    f | bucket name | 0 | kind                 a record of core/<kind>.py
     y  users             y | user id                                User
-    h  events            h | number                                 Event    (to be told; removed once told)
-    d  due               d | time, ns | number                      Due      (when a lifecycle rule looks again)
+    h  events            h | target | 0 | number                    Event    (to be told; removed once told)
+    d  due               d | time, ns | number                      Due      (when a lifecycle rule looks again;
+                                                                             core/lifecycle_due.py)
     m  named keys        m | name                                   NamedKey (of the key store; engine/keys.py)
 """
 
@@ -166,9 +167,14 @@ def user_key(user: str) -> bytes:
     return USER + user.encode()
 
 
-def event_key(number: int) -> bytes:
+def events_prefix(target: str) -> bytes:
+    """Below it are the events that a target is still to be told, in order."""
+    return EVENT + target.encode() + b"\0"
+
+
+def event_key(target: str, number: int) -> bytes:
     """Key of an Event."""
-    return EVENT + _ID.pack(number)
+    return events_prefix(target) + _ID.pack(number)
 
 
 def due_key(time_ns: int, number: int) -> bytes:

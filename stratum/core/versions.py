@@ -253,7 +253,8 @@ def keep_version(txn: Txn, place: Place, number: int) -> None:
         version = version_id(place.key, sequence) if inode.version else ""
         inode = msgspec.structs.replace(inode, sequence=sequence, version=version)
         save(txn, inode_key(number), inode)
-    _save_row(txn, place, inode.sequence, Version(number, inode.version, inode.mtime, inode.owner))
+    row = Version(number, inode.version, inode.mtime, inode.owner, since=place.maker.now)
+    _save_row(txn, place, inode.sequence, row)
 
 
 def _clone(txn: Txn, inode: Inode) -> int:
