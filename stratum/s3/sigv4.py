@@ -33,6 +33,7 @@ SIGNING_KEYS_MAX = 1024
 EMPTY_SHA256 = hashlib.sha256(b"").hexdigest()
 
 _UNRESERVED_PATH = re.compile(rb"[A-Za-z0-9/_.~-]*")
+_CUSTOMER_KEY = re.compile(r"(customer-key[:=])[^\n&]*")  # of SSE-C: shown nowhere, not even to who sent it
 NOBODYS_SECRET = "x" * 40  # signs for access keys that do not exist (V4)
 
 
@@ -137,7 +138,8 @@ class Verifier:
             raise S3Error("InvalidAccessKeyId", AWSAccessKeyId=claim.access_key)
         if not right:
             names = {"AWSAccessKeyId": claim.access_key, "SignatureProvided": claim.signature}
-            raise S3Error("SignatureDoesNotMatch", **names, **shown)
+            hidden = {name: _CUSTOMER_KEY.sub(r"\1***", text) for name, text in shown.items()}
+            raise S3Error("SignatureDoesNotMatch", **names, **hidden)
 
     def _check_scope(self, claim: Claim) -> None:
         if claim.service != "s3":

@@ -3,6 +3,9 @@
 from hashlib import sha256
 
 import pytest
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -204,3 +207,18 @@ def test_a_hidden_etag_is_the_same_for_the_same_bytes_and_key_only():
     assert hidden_etag(KEY, digest) == hidden_etag(KEY, digest) != digest.hex()
     assert hidden_etag(KEY, digest) != hidden_etag(bytes(32), digest)
     assert hidden_etag(KEY, digest) != hidden_etag(KEY, b"1" * 16)
+
+
+def test_the_form_on_disk_is_the_one_that_is_documented():
+    """docs/format.md, "Encrypted content": computed step by step, with the primitives alone."""
+    salt, plain = bytes(range(12)), plain_of(SEGMENT_BYTES + 5)
+    key = HKDFExpand(algorithm=SHA256(), length=32, info=b"stratum segment key 1" + salt).derive(KEY)
+    assert run_key(KEY, salt) == key
+    first = AESGCM(key).encrypt(bytes(12), plain[:SEGMENT_BYTES], b"\x01" + bytes(8) + b"\x00")
+    second = AESGCM(key).encrypt(bytes(11) + b"\x01", plain[SEGMENT_BYTES:], b"\x01" + bytes(7) + b"\x01\x01")
+    assert sealed(plain, key) == first + second
+    random = bytes(range(28))
+    above = HKDFExpand(algorithm=SHA256(), length=32, info=b"stratum wrap 1" + random[:16]).derive(KEY)
+    assert wrap(KEY, b"secret", random, b"bound") == random + AESGCM(above).encrypt(random[16:], b"secret", b"bound")
+    hidden = HKDFExpand(algorithm=SHA256(), length=16, info=b"stratum etag 1" + bytes(16)).derive(KEY)
+    assert hidden_etag(KEY, bytes(16)) == hidden.hex()

@@ -319,3 +319,13 @@ async def test_customer_keys_are_refused_over_an_open_line_unless_it_is_allowed(
     object.__setattr__(settings, "customer_keys", "tls")
     monkeypatch.setattr("stratum.s3.encryption._is_here", lambda peer: True)
     assert (await refused(sealing, "get_object", Bucket="bucket", Key="k", **sse_c(ONE)))[1] == "InvalidRequest"
+
+
+async def test_a_signature_that_is_wrong_is_explained_without_the_customers_key(sealing):
+    client = sealing.client_for("ROOTACCESSKEY0000001", "another-secret-than-ours")
+    with pytest.raises(ClientError) as caught:
+        await sealing.run(lambda: client.put_object(Bucket="bucket", Key="k", Body=b"x", **sse_c(ONE)))
+    told = caught.value.response["Error"]
+    assert told["Code"] == "SignatureDoesNotMatch"
+    assert "customer-key:***" in told["CanonicalRequest"] and "customer-key-md5:" in told["CanonicalRequest"]
+    assert KEY64 not in str(caught.value.response)
