@@ -23,16 +23,18 @@ import trio
 from quart_trio import QuartTrio
 from quart_trio.asgi import TrioASGIHTTPConnection
 
+from stratum.core.config import Limits
 from stratum.core.errors import StratumError
 from stratum.s3.errors import S3Error, error_response
 from stratum.s3.hosts import Hosts
 from stratum.s3.http import Headers, NoBody, Request, Response, header
-from stratum.s3.receiving import Receive, RequestBody, WireLimits
+from stratum.s3.receiving import Receive, RequestBody
 
 log = logging.getLogger(__name__)
 
 CONSOLE = b"/-/"
 CUT = "stratum.cut"  # in the scope's state: what closes this connection at once (see serve.py)
+OWN = "stratum.own"  # likewise: the connection itself sees clients go, and deals with rests (see connection.py)
 
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 Scope = MutableMapping[str, Any]
@@ -46,7 +48,7 @@ class Door(Protocol):
         ...
 
 
-def make_app(door: Door, limits: WireLimits | None = None, hosts: Hosts | None = None) -> QuartTrio:
+def make_app(door: Door, limits: Limits | None = None, hosts: Hosts | None = None) -> QuartTrio:
     """Return the app: S3 by `door`; routes below `/-/` may be added as to any Quart app.
 
     `hosts`: a host that names a bucket has no console: there `/-/` is a key, and what a browser runs from a bucket is
@@ -56,9 +58,7 @@ def make_app(door: Door, limits: WireLimits | None = None, hosts: Hosts | None =
     app.config["MAX_CONTENT_LENGTH"] = None
     app.config["BODY_TIMEOUT"] = None
     app.config["RESPONSE_TIMEOUT"] = None
-    app.asgi_http_class = partial(
-        _Connection, exchanges=Exchanges(door, limits or WireLimits()), hosts=hosts or Hosts()
-    )  # type: ignore[assignment]
+    app.asgi_http_class = partial(_Connection, exchanges=Exchanges(door, limits or Limits()), hosts=hosts or Hosts())  # type: ignore[assignment]
     return app
 
 
@@ -85,7 +85,7 @@ class _Connection(TrioASGIHTTPConnection):
 class Exchanges:
     """Every S3 request under way."""
 
-    def __init__(self, door: Door, limits: WireLimits) -> None:
+    def __init__(self, door: Door, limits: Limits) -> None:
         self._door = door
         self._limits = limits
         self._under_way = 0
@@ -94,13 +94,20 @@ class Exchanges:
         """Answer one request; returns when the exchange is over."""
         self._under_way += 1
         try:
-            async with trio.open_nursery() as nursery:
-                body = RequestBody(receive, self._limits, nursery.cancel_scope.cancel)
-                nursery.start_soon(body.watch)
-                await self._exchange(scope, body, send)
-                nursery.cancel_scope.cancel()
+            if scope.get("state", {}).get(OWN):
+                with trio.CancelScope() as going:
+                    await self._exchange(scope, RequestBody(receive, self._limits, going.cancel), send)
+            else:
+                await self._run_watched(scope, receive, send)
         finally:
             self._under_way -= 1
+
+    async def _run_watched(self, scope: Any, receive: Receive, send: Send) -> None:
+        async with trio.open_nursery() as nursery:
+            body = RequestBody(receive, self._limits, nursery.cancel_scope.cancel)
+            nursery.start_soon(body.watch)
+            await self._exchange(scope, body, send)
+            nursery.cancel_scope.cancel()
 
     async def _exchange(self, scope: Scope, body: RequestBody, send: Send) -> None:
         if not _has_body(scope["headers"]):
@@ -148,8 +155,9 @@ def _refused(error: S3Error, request: Request) -> Response:
 class _Answer:
     """Gives one response, and takes care of the rest of the request."""
 
-    def __init__(self, scope: Scope, body: RequestBody, send: Send, limits: WireLimits) -> None:
+    def __init__(self, scope: Scope, body: RequestBody, send: Send, limits: Limits) -> None:
         self._scope, self._body, self._send, self._limits = scope, body, send, limits
+        self._own = bool(scope.get("state", {}).get(OWN))
 
     async def give(self, response: Response) -> None:
         """Send the answer whole, or cut the connection (A1)."""
@@ -158,7 +166,7 @@ class _Answer:
                 {"type": "http.response.start", "status": response.status, "headers": self._headers(response)}
             )
             await self._send_body(response.body)
-            if await self._rest_is_taken():
+            if self._own or await self._rest_is_taken():
                 self._body.answered()
                 await self._send({"type": "http.response.body", "body": b"", "more_body": False})
             else:
@@ -179,7 +187,7 @@ class _Answer:
         bodiless = self._scope["method"] == "HEAD" or response.status in (204, 304)
         if isinstance(response.body, bytes) and b"content-length" not in names and not bodiless:
             headers.append(header("content-length", len(response.body)))
-        if not self._body.ended.is_set() and not self._rest_is_small():
+        if not self._own and not self._body.ended.is_set() and not self._rest_is_small():
             headers.append((b"connection", b"close"))
         return headers
 

@@ -1,6 +1,6 @@
 """The body of a request, straight from the connection: as much as is asked for, and never for ever.
 
-Room: stratum/s3. May import: s3.errors.
+Room: stratum/s3. May import: core.config, s3.errors.
 
 Invariants
     B1  Nothing is read before it is asked for, so a slow handler slows the client down (TCP does the rest).
@@ -9,33 +9,20 @@ Invariants
 """
 
 from collections.abc import Awaitable, Callable, MutableMapping
-from dataclasses import dataclass
 from typing import Any
 
 import trio
 
-from stratum.core.config import KIB
+from stratum.core.config import Limits
 from stratum.s3.errors import S3Error
 
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WireLimits:
-    """Bounds of one exchange over HTTP. Times in seconds."""
-
-    requests: int = 512  # under way at once; over it the answer is 503 SlowDown
-    header_bytes: int = 16 * KIB
-    body_idle: float = 60.0  # waiting for the next bytes of a body
-    body_rate_min: int = 1 * KIB  # bytes per second, over the time spent waiting beyond `body_idle`
-    linger: float = 10.0  # reading on after an early answer, so that the client gets to see it
-    linger_bytes: int = 1024 * KIB  # a rest up to this is read to keep the connection
-
-
 class RequestBody:
     """An async iterator over the pieces of a body. `gone` is called once if the client goes away."""
 
-    def __init__(self, receive: Receive, limits: WireLimits, gone: Callable[[], None]) -> None:
+    def __init__(self, receive: Receive, limits: Limits, gone: Callable[[], None]) -> None:
         self._receive = receive
         self._limits = limits
         self._gone = gone

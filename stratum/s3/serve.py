@@ -1,6 +1,6 @@
-"""Serve the app over HTTP with hypercorn's protocol: accept, bound, shut down gracefully, close at once.
+"""Serve the app over HTTP, with our connection or hypercorn's h11: accept, bound, shut down gracefully, close at once.
 
-Room: stratum/s3. May import: s3.app.
+Room: stratum/s3. May import: core.config, s3.{app, connection, connection_wire}.
 
 hypercorn's own `worker_serve` is not used, because one broken connection (an OSError inside its nursery) would end all
 of them, because nothing bounds a client that stops reading, and because nothing can hang up on a client at once.
@@ -21,18 +21,15 @@ from hypercorn.trio.lifespan import Lifespan
 from hypercorn.trio.tcp_server import TCPServer
 from hypercorn.trio.worker_context import WorkerContext
 
-from stratum.core.config import KIB
+from stratum.core.config import Limits
 from stratum.s3.app import CUT
+from stratum.s3.connection import Connection, Dates
+from stratum.s3.connection_wire import Wire, Wires
 
 log = logging.getLogger(__name__)
 http_log = logging.getLogger("stratum.http")
 
 BACKLOG = 1024
-HEADER_BYTES = 16 * KIB
-IDLE_SECONDS = 60.0  # a kept-alive connection without a request, and slow headers
-WRITE_SECONDS = 60.0  # for the client to take one piece of an answer
-REQUESTS_PER_CONNECTION = 1_000_000
-CONNECTIONS_MAX = 4096  # more are closed as they come
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,15 +40,28 @@ class Address:
     port: int
 
 
-def open_listener(host: str, port: int) -> socket.socket:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Serving:
+    """How an endpoint is served. `protocol`: httptools (our connection) or h11 (hypercorn's).
+
+    `tls` is asked for each connection, so that a new certificate is for new connections; None: plain HTTP.
+    """
+
+    limits: Limits = field(default_factory=Limits)
+    protocol: str = "httptools"
+    tls: Callable[[], ssl.SSLContext] | None = None
+
+
+def open_listener(host: str, port: int, limits: Limits | None = None) -> socket.socket:
     """Bind and listen; port 0 takes a free one. Raises OSError."""
+    patience = (limits or Limits()).answer_idle
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         # Accepted sockets inherit it: a peer that vanished, or has its window shut, for so long is dropped.
-        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(WRITE_SECONDS * 1000))
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(patience * 1000))
         listener.bind((host, port))
         listener.listen(BACKLOG)
         listener.setblocking(False)
@@ -67,46 +77,44 @@ async def serve_app(
     *,
     stop: Callable[[], Awaitable[object]],
     grace: float,
-    tls: ssl.SSLContext | None = None,
+    serving: Serving | None = None,
     task_status: trio.TaskStatus[Address] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Serve `app` on `listener` until `stop` returns; then take no more, and finish within `grace` seconds.
 
     Requests still under way after that are cut. Reports the bound address when connections are accepted.
     """
-    wrapped, config = ASGIWrapper(app), _config(grace)
+    serving = serving or Serving()
+    config = _config(grace, serving.limits)
     state: dict[str, Any] = {}
-    lifespan = Lifespan(wrapped, config, state)
+    lifespan = Lifespan(ASGIWrapper(app), config, state)
     async with trio.open_nursery() as lives:
         await lives.start(lifespan.handle_lifespan)
         await lifespan.wait_for_startup()
-        server = _Server(wrapped, config, state)
+        server = _Server(app, config, state, serving)
+        accepted = trio.SocketListener(trio.socket.from_stdlib_socket(listener))
         async with trio.open_nursery() as connections:
             try:
                 async with trio.open_nursery() as accepting:
-                    await accepting.start(partial(server.accept, _listener(listener, tls), connections))
+                    await accepting.start(partial(server.accept, accepted, connections))
                     task_status.started(Address(*listener.getsockname()[:2]))
                     await stop()
                     accepting.cancel_scope.cancel()
                 await server.finish(grace)
             finally:
-                server.cut_all()
+                server.wires.cut_all()
         await lifespan.wait_for_shutdown()
         lives.cancel_scope.cancel()
 
 
-def _listener(raw: socket.socket, tls: ssl.SSLContext | None) -> trio.abc.Listener[Any]:
-    plain = trio.SocketListener(trio.socket.from_stdlib_socket(raw))
-    return plain if tls is None else trio.SSLListener(plain, tls, https_compatible=True)
-
-
-def _config(grace: float) -> Config:
+def _config(grace: float, limits: Limits) -> Config:
     config = Config()
     config.accesslog, config.errorlog = None, http_log
     config.include_server_header = False
-    config.h11_max_incomplete_size = HEADER_BYTES
-    config.keep_alive_timeout = IDLE_SECONDS
-    config.keep_alive_max_requests = REQUESTS_PER_CONNECTION
+    config.h11_max_incomplete_size = limits.header_bytes
+    config.keep_alive_timeout = limits.connection_idle
+    config.keep_alive_max_requests = limits.connection_requests
+    config.ssl_handshake_timeout = limits.header_time
     config.graceful_timeout = grace
     config.alpn_protocols = ["http/1.1"]
     return config
@@ -116,30 +124,35 @@ def _config(grace: float) -> Config:
 class _Server:
     """All connections of one endpoint."""
 
-    app: ASGIWrapper
+    app: Any
     config: Config
     state: dict[str, Any]
+    serving: Serving
     context: WorkerContext = field(default_factory=lambda: WorkerContext(None))
-    open: "set[_Wire]" = field(default_factory=set)
-    _emptied: trio.Event = field(default_factory=trio.Event)
+
+    def __post_init__(self) -> None:
+        self.wires = Wires(self.serving.limits)
+        self._dates = Dates(self.config)
+        self._ending = trio.Event()
 
     async def accept(
         self, listener: Any, connections: trio.Nursery, *, task_status: trio.TaskStatus[Any] = trio.TASK_STATUS_IGNORED
     ) -> None:
         """Accept until cancelled."""
-        await trio.serve_listeners(self._connection, [listener], handler_nursery=connections, task_status=task_status)
+        await trio.serve_listeners(self._accepted, [listener], handler_nursery=connections, task_status=task_status)
 
-    async def _connection(self, stream: Any) -> None:
+    async def _accepted(self, stream: Any) -> None:
         """Serve one connection; whatever happens to it happens to it alone."""
-        if len(self.open) >= CONNECTIONS_MAX:
+        if self.wires.full():
             await trio.aclose_forcefully(stream)
             return
-        wire = _Wire(stream)
-        self.open.add(wire)
-        state: Any = {**self.state, CUT: wire.cut}
+        tls = self.serving.tls() if self.serving.tls is not None else None
+        if tls is not None:
+            stream = trio.SSLStream(stream, tls, server_side=True, https_compatible=True)
+        wire = self.wires.add(stream)
         try:
             with wire.scope:
-                await TCPServer(self.app, self.config, self.context, state, wire)  # type: ignore[arg-type]
+                await self._serve(wire, tls is not None)
         except* (OSError, trio.BrokenResourceError, trio.ClosedResourceError, ssl.SSLError) as group:
             log.debug("a connection broke: %s", group.exceptions[0])
         except* Exception:
@@ -147,51 +160,25 @@ class _Server:
         finally:
             with trio.CancelScope(shield=True):
                 await trio.aclose_forcefully(stream)
-            self.open.discard(wire)
-            if not self.open:
-                self._emptied.set()
+            self.wires.discard(wire)
+
+    async def _serve(self, wire: Wire, tls: bool) -> None:
+        state: Any = {**self.state, CUT: wire.cut}
+        if self.serving.protocol == "h11":
+            await TCPServer(ASGIWrapper(self.app), self.config, self.context, state, wire)  # type: ignore[arg-type]
+            return
+        if tls:
+            wire.rest()
+            with trio.fail_after(self.serving.limits.header_time):
+                await wire.do_handshake()
+        await Connection(
+            self.app, wire, self.serving.limits, dates=self._dates, ending=self._ending, state=state, tls=tls
+        ).run()
 
     async def finish(self, grace: float) -> None:
         """Close idle connections, and wait until the others are idle, for at most `grace` seconds."""
+        self._ending.set()
         await self.context.terminated.set()
+        self.wires.cut_resting()
         with trio.move_on_after(grace):
-            while self.open:
-                self._emptied = trio.Event()
-                await self._emptied.wait()
-
-    def cut_all(self) -> None:
-        """Hang up on everybody."""
-        for wire in list(self.open):
-            wire.cut()
-
-
-class _Wire:
-    """A stream that can be hung up on, and that a client which does not read cannot block for ever.
-
-    hypercorn shields its writes from cancellation; the scope here is inside that shield.
-    """
-
-    def __init__(self, stream: Any) -> None:
-        self._stream = stream
-        self._writing: trio.CancelScope | None = None
-        self._is_cut = False
-        self.scope = trio.CancelScope()
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._stream, name)
-
-    def cut(self) -> None:
-        """Close the connection now, without a clean end."""
-        self._is_cut = True
-        self.scope.cancel()
-        if self._writing is not None:
-            self._writing.cancel()
-
-    async def send_all(self, data: bytes) -> None:
-        """Write `data`, if the client takes it in time. Raises BrokenResourceError."""
-        if self._is_cut:
-            raise trio.BrokenResourceError("cut")
-        with trio.move_on_after(WRITE_SECONDS) as self._writing:
-            await self._stream.send_all(data)
-            return
-        raise trio.BrokenResourceError("the client takes nothing")
+            await self.wires.wait_emptied()

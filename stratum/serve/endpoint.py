@@ -19,6 +19,7 @@ import trio
 from stratum.console.access import Asked, Authorise, Denied
 from stratum.console.app import add_console
 from stratum.console.metrics import RequestCounts
+from stratum.core.config import Limits
 from stratum.engine.credentials import RootCredential
 from stratum.engine.engine import Engine
 from stratum.s3.app import make_app
@@ -26,8 +27,7 @@ from stratum.s3.door import S3Door
 from stratum.s3.errors import S3Error
 from stratum.s3.hosts import Hosts
 from stratum.s3.http import Request
-from stratum.s3.receiving import WireLimits
-from stratum.s3.serve import open_listener, serve_app
+from stratum.s3.serve import Serving, open_listener, serve_app
 from stratum.s3.sigv4 import Verifier
 from stratum.serve.credentials_file import metrics_token
 from stratum.serve.settings_file import as_keys
@@ -62,11 +62,11 @@ async def serve_endpoint(
     """
     settings = engine.settings
     assert settings.s3_port is not None
-    listener = _bind(settings.s3_host, settings.s3_port)
+    listener = _bind(settings.s3_host, settings.s3_port, settings.limits)
     address = join_address(ANYWHERE.get(settings.s3_host, settings.s3_host), listener.getsockname()[1])
     counts = RequestCounts()
     door = WatchedDoor(S3Door(engine, now_s=lambda: int(time.time())), counts)
-    app = make_app(door, WireLimits(requests=settings.limits.requests), Hosts.of(settings))
+    app = make_app(door, settings.limits, Hosts.of(settings))
     add_console(
         app,
         engine,
@@ -78,13 +78,14 @@ async def serve_endpoint(
     )
     grace = settings.limits.shutdown_grace * DRAIN_SHARE
     async with trio.open_nursery() as nursery:
-        await nursery.start(partial(serve_app, app, listener, stop=stop.wait, grace=grace))
+        serving = Serving(limits=settings.limits, protocol=settings.connection)
+        await nursery.start(partial(serve_app, app, listener, stop=stop.wait, grace=grace, serving=serving))
         task_status.started(address)
 
 
-def _bind(host: str, port: int) -> socket.socket:
+def _bind(host: str, port: int, limits: Limits) -> socket.socket:
     try:
-        return open_listener(host, port)
+        return open_listener(host, port, limits)
     except OSError as error:
         address = join_address(host, port)
         raise OSError(error.errno, f"the S3 endpoint cannot listen on {address} ({error.strerror})") from error

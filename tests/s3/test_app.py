@@ -7,14 +7,14 @@ import pytest
 import trio
 import trio.testing
 
+from stratum.core.config import Limits
 from stratum.core.errors import TooFewShards
 from stratum.s3.app import CUT, make_app
 from stratum.s3.errors import S3Error
 from stratum.s3.http import Request, Response
-from stratum.s3.receiving import WireLimits
 from stratum.s3.serve import open_listener, serve_app
 
-LIMITS = WireLimits()
+LIMITS = Limits()
 
 
 class ToyDoor:
@@ -81,7 +81,7 @@ class Client:
         await trio.lowlevel.checkpoint()
         self.sent.append(message)
 
-    async def exchange(self, door: ToyDoor, limits: WireLimits = LIMITS) -> None:
+    async def exchange(self, door: ToyDoor, limits: Limits = LIMITS) -> None:
         await make_app(door, limits)(self.scope, self.receive, self.send)
 
     @property
@@ -277,7 +277,7 @@ async def test_more_requests_than_the_limit_are_told_to_slow_down():
         return Response(200)
 
     door = ToyDoor(busy)
-    app = make_app(door, WireLimits(requests=1))
+    app = make_app(door, Limits(requests=1))
     first, second = Client(NO_BODY, method="GET"), Client(NO_BODY, method="GET")
     async with trio.open_nursery() as nursery:
         nursery.start_soon(app, first.scope, first.receive, first.send)

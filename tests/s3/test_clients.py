@@ -25,7 +25,7 @@ from stratum.s3.errors import error_response
 from stratum.s3.http import Request, Response, header
 from stratum.s3.payload import STREAMING_UNSIGNED_TRAILER, open_payload
 from stratum.s3.routes import parse_query, route
-from stratum.s3.serve import open_listener, serve_app
+from stratum.s3.serve import Serving, open_listener, serve_app
 from tests.s3.signing import ACCESS, REGION, SECRET, verifier
 
 
@@ -92,6 +92,7 @@ def served(request, certificate):
     if request.param == "https":
         tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
         tls.load_cert_chain(certificate)
+    serving = Serving(tls=None if tls is None else lambda: tls)
     shelf, begun, tools = Shelf(), threading.Event(), {}
 
     async def serve() -> None:
@@ -102,7 +103,7 @@ def served(request, certificate):
 
             async def run(task_status) -> None:
                 app = make_app(shelf)
-                await serve_app(app, listener, stop=stop.wait, grace=1, tls=tls, task_status=task_status)
+                await serve_app(app, listener, stop=stop.wait, grace=1, serving=serving, task_status=task_status)
 
             tools["port"] = (await nursery.start(run)).port
             begun.set()
