@@ -104,6 +104,8 @@ class Served:
         """The environment of a client: the four exports that the server's guide names, and nothing else of AWS."""
         kept: Mapping[str, str] = {k: v for k, v in os.environ.items() if not k.startswith("AWS_")}
         access, secret = self.root
+        if self.endpoint.startswith("https"):  # whom to trust; every client has its own name for that
+            kept = {**kept, **dict.fromkeys(("AWS_CA_BUNDLE", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE"), self.certificate)}
         return {
             **kept,
             "AWS_ENDPOINT_URL": self.endpoint,
@@ -111,6 +113,11 @@ class Served:
             "AWS_SECRET_ACCESS_KEY": secret,
             "AWS_DEFAULT_REGION": "us-east-1",
         }
+
+    @property
+    def certificate(self) -> str:
+        """The self-signed certificate that it made in its data folder."""
+        return str(next(path for pattern in ("*.pem", "*.crt") for path in sorted(self.data.rglob(pattern))))
 
     def tool(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         """Run the `stratum` command against this server. Raises RuntimeError if it fails and `check` is set."""
