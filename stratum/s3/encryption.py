@@ -194,8 +194,7 @@ def sealed_headers(sealed: Sealed | None) -> Headers:
     shown = [header(METHOD, SHOWN[sealed.scheme])]
     if sealed.scheme == SSE_KMS:
         shown.append(header(KMS_KEY, sealed.key_id))
-    if sealed.bucket_key:
-        shown.append(header(BUCKET_KEY, "true"))
+        shown += [header(BUCKET_KEY, "true")] if sealed.bucket_key else []
     return shown
 
 
