@@ -123,12 +123,12 @@ class Sealer:
 
     def feed(self, piece: bytes) -> bytes:
         """Take the next plain bytes, return what is sealed by now. The last segment is kept back until `finish`."""
-        joined = self._kept + piece if self._kept else piece
-        view, sealed, at = memoryview(joined), [], 0
-        while len(joined) - at > SEGMENT_BYTES:
-            sealed.append(self._seal(view[at : at + SEGMENT_BYTES], last=False))
-            at += SEGMENT_BYTES
-        self._kept = bytes(view[at:])
+        view, sealed = memoryview(piece), []
+        while len(self._kept) + len(view) > SEGMENT_BYTES:
+            segment, view = _taken(self._kept, view, SEGMENT_BYTES)
+            self._kept = b""
+            sealed.append(self._seal(segment, last=False))
+        self._kept = b"".join((self._kept, view))
         return b"".join(sealed)
 
     def finish(self) -> bytes:
@@ -159,16 +159,16 @@ class Unsealer:
 
     def feed(self, piece: bytes) -> bytes:
         """Take the next stored bytes, return the plain bytes of the segments that are complete. Raises CorruptSeal."""
-        joined = self._kept + piece if self._kept else piece
-        view, opened, at = memoryview(joined), [], 0
-        while self._next is not None and len(joined) - at >= self._next.stored:
-            opened.append(self._open(self._next, view[at : at + self._next.stored]))
-            at += self._next.stored
+        view, opened = memoryview(piece), []
+        while self._next is not None and len(self._kept) + len(view) >= self._next.stored:
+            segment, view = _taken(self._kept, view, self._next.stored)
+            self._kept = b""
+            opened.append(self._open(self._next, segment))
             self._next = next(self._wanted, None)
-        self._kept = bytes(view[at:])
+        self._kept = b"".join((self._kept, view))
         return opened[0] if len(opened) == 1 else b"".join(opened)
 
-    def _open(self, segment: Segment, sealed: memoryview) -> bytes:
+    def _open(self, segment: Segment, sealed: bytes | memoryview) -> bytes:
         if segment.run != self._run:
             self._run, self._cipher = segment.run, AESGCM(self._keys[segment.run])
         try:
@@ -177,6 +177,12 @@ class Unsealer:
         except InvalidTag as error:
             raise CorruptSeal(f"segment {segment.number} of run {segment.run} fails its check") from error
         return plain if segment.high - segment.low == len(plain) else plain[segment.low : segment.high]
+
+
+def _taken(kept: bytes, view: memoryview, size: int) -> tuple[bytes | memoryview, memoryview]:
+    """The next `size` bytes, and what follows them; only what was kept is copied."""
+    rest = size - len(kept)
+    return (b"".join((kept, view[:rest])) if kept else view[:rest]), view[rest:]
 
 
 def _nonce(number: int) -> bytes:
