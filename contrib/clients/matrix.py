@@ -74,7 +74,9 @@ class Round:
 
     def shown(self, words: list[str]) -> str:
         """The command as a reader would type it: no folders of this machine, no secrets."""
-        text = " ".join(Path(word).name if word.startswith("/") else word for word in words)
+        text = " ".join(
+            "." if word == str(self.folder) else Path(word).name if word.startswith("/") else word for word in words
+        )
         for secret in (self.environment["AWS_SECRET_ACCESS_KEY"], self.environment["AWS_ACCESS_KEY_ID"]):
             text = text.replace(secret, "...")
         return text.replace(self.host, "127.0.0.1:9000").replace(str(self.folder), ".").replace(str(self.tools), "")

@@ -88,6 +88,7 @@ Notes
 - aws-cli 2 is not on the package index of Python. Its S3 code is botocore with awscrt, and what differs by default is
   the checksum (CRC64NVME); that row is boto3 with awscrt doing so.
 - boto3 makes presigned URLs twice, as it does by default (signature version 2 in us-east-1) and with version 4.
+- s5cmd is a build of the sources just past 2.3.0, which says v0.0.0-dev of itself.
 - `skip_*` in the Terraform backend turn off questions to services that are not S3 (STS, instance metadata); checksums
   and locking are as they come."""
 
