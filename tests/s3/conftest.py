@@ -1,4 +1,8 @@
-"""The S3 door on a real engine, a real socket and a real client (boto3 in a thread)."""
+"""The S3 door on a real engine, a real socket and a real client (boto3 in a thread).
+
+STRATUM_TEST_CONNECTION says what speaks HTTP/1.1 in these tests: httptools (our connection, the default), h11
+(hypercorn's), or both: then every test runs twice. contrib/test.sh sets it to both.
+"""
 
 import os
 import time
@@ -12,10 +16,13 @@ from botocore.config import Config
 from stratum.s3.app import make_app
 from stratum.s3.door import S3Door
 from stratum.s3.hosts import Hosts
-from stratum.s3.serve import open_listener, serve_app
+from stratum.s3.serve import Serving, open_listener, serve_app
 from tests.engine.conftest import ROOT, engine_at
 
 os.environ.setdefault("AWS_EC2_METADATA_DISABLED", "true")
+
+ASKED = os.environ.get("STRATUM_TEST_CONNECTION", "httptools")
+CONNECTIONS = ["httptools", "h11"] if ASKED == "both" else [ASKED]
 
 
 class Endpoint:
@@ -63,16 +70,22 @@ class Endpoint:
         return received
 
 
+@pytest.fixture(scope="session", params=CONNECTIONS)
+def connection(request):
+    """What speaks HTTP/1.1."""
+    return request.param
+
+
 @pytest.fixture
-async def endpoint(tmp_path):
+async def endpoint(tmp_path, connection):
     async with engine_at(tmp_path) as engine:
         door = S3Door(engine, now_s=lambda: int(time.time()))
         listener = open_listener("127.0.0.1", 0)
         stop = trio.Event()
         async with trio.open_nursery() as nursery:
-            address = await nursery.start(
-                partial(serve_app, make_app(door, None, Hosts.of(engine.settings)), listener, stop=stop.wait, grace=1.0)
-            )
+            app, serving = make_app(door, None, Hosts.of(engine.settings)), Serving(protocol=connection)
+            serve = partial(serve_app, app, listener, stop=stop.wait, grace=1.0, serving=serving)
+            address = await nursery.start(serve)
             made = Endpoint(engine, address.port)
             await made.call("create_bucket", Bucket="bucket")
             yield made

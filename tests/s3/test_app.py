@@ -12,7 +12,7 @@ from stratum.core.errors import TooFewShards
 from stratum.s3.app import CUT, make_app
 from stratum.s3.errors import S3Error
 from stratum.s3.http import Request, Response
-from stratum.s3.serve import open_listener, serve_app
+from stratum.s3.serve import Serving, open_listener, serve_app
 
 LIMITS = Limits()
 
@@ -323,7 +323,7 @@ async def test_paths_below_the_console_are_quarts():
 
 
 @pytest.fixture
-async def served(nursery):
+async def served(nursery, connection):
     """Call it with a door to get a function that connects; `stop` ends the server."""
 
     async def start(door: ToyDoor, grace: float = 5.0):
@@ -331,7 +331,14 @@ async def served(nursery):
         listener = open_listener("127.0.0.1", 0)
 
         async def run(task_status):
-            await serve_app(make_app(door), listener, stop=stop.wait, grace=grace, task_status=task_status)
+            await serve_app(
+                make_app(door),
+                listener,
+                stop=stop.wait,
+                grace=grace,
+                serving=Serving(protocol=connection),
+                task_status=task_status,
+            )
             ended.set()
 
         ended = trio.Event()

@@ -86,13 +86,13 @@ def certificate(tmp_path_factory):
 
 
 @pytest.fixture(scope="module", params=["http", "https"])
-def served(request, certificate):
+def served(request, certificate, connection):
     """(shelf, client) with the wire between them, on a thread of its own."""
     tls = None
     if request.param == "https":
         tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
         tls.load_cert_chain(certificate)
-    serving = Serving(tls=None if tls is None else lambda: tls)
+    serving = Serving(protocol=connection, tls=None if tls is None else lambda: tls)
     shelf, begun, tools = Shelf(), threading.Event(), {}
 
     async def serve() -> None:
