@@ -29,7 +29,7 @@ from stratum.engine.scrubber import Scrubber
 from stratum.store import failpoints
 from stratum.store.disk import FileMissing
 from stratum.store.disks import DiskWatch
-from tests.engine.conftest import ROOT, Clock
+from tests.engine.conftest import MASTERS, ROOT, Clock
 from tests.fakes.disk import FakeDisk
 
 DISKS = 6
@@ -138,7 +138,9 @@ class World:
             data=self.folder / "data", disks=tuple(Path(path) for path in self.disks), limits=self.limits
         )
         with quiet_services() if quiet else nullcontext():
-            async with open_engine(settings, root=ROOT, now_ns=self.clock, open_disk=self.open_disk) as engine:
+            async with open_engine(
+                settings, root=ROOT, now_ns=self.clock, open_disk=self.open_disk, masters=MASTERS
+            ) as engine:
                 yield engine
 
     def twin(self, folder: Path) -> "World":

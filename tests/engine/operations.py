@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable
 import msgspec
 import trio
 
+from stratum.core.encryption import SSE_S3, SealSpec
 from stratum.core.objects import CopySpec, PartName, PutSpec, UploadSpec, VersionQuery
 from stratum.core.placement import choose_slots
 from stratum.core.schema import ROOT_INODE
@@ -286,6 +287,42 @@ async def _tag(engine: Engine, _: object) -> None:
     )
 
 
+# --- encrypted ----------------------------------------------------------------------------------------------------
+
+SEAL = SealSpec(scheme=SSE_S3)
+
+
+async def _put_encrypted(engine: Engine, size: int, seed: str) -> None:
+    spec = PutSpec(metadata={"version": seed}, seal=SEAL)
+    await engine.objects.put(BUCKET, KEY, Body(bytes_of(size, seed)), spec)
+
+
+def _encrypted(size: int) -> Step:
+    return Step(lambda engine, _: _put_encrypted(engine, size, "new"))
+
+
+def _with_encrypted(size: int) -> Callable[[Engine], Awaitable[None]]:
+    async def prepare(engine: Engine) -> None:
+        await furnish(engine)
+        await _put_encrypted(engine, size, "old")
+
+    return prepare
+
+
+def _copy_onto_itself(seal: SealSpec | None) -> Step:
+    spec = CopySpec(metadata={"version": "plain" if seal is None else seal.scheme}, seal=seal)
+
+    async def act(engine: Engine, _: object) -> None:
+        await engine.objects.copy(BUCKET, KEY, BUCKET, KEY, spec)
+
+    return Step(act)
+
+
+async def _rotate(engine: Engine, _: object) -> None:
+    await engine.keys.rotate("stratum/s3")
+    await _put_encrypted(engine, PACK, "after the rotation")
+
+
 OPERATIONS = [
     Operation("put inline", furnish, [_put(INLINE)]),
     Operation("put pack", furnish, [_put(PACK)]),
@@ -327,4 +364,8 @@ OPERATIONS = [
     Operation("mount fsync with versioning", _versioned(LARGE), [Step(_write_and_fsync)]),
     Operation("mount rename with versioning", _versioned(LARGE), [Step(_rename_file, False), Step(_barrier)]),
     Operation("mount unlink with versioning", _versioned(LARGE), [Step(_unlink, False), Step(_barrier)]),
+    Operation("put encrypted for the first time", furnish, [_encrypted(INLINE)]),
+    Operation("overwrite by encrypted", _with_key(PACK), [_encrypted(LARGE), _encrypted(PACK)]),
+    Operation("seal and open in place", _with_encrypted(LARGE), [_copy_onto_itself(None), _copy_onto_itself(SEAL)]),
+    Operation("rotate a named key", _with_encrypted(PACK), [_copy_onto_itself(SEAL), Step(_rotate)]),
 ]
