@@ -101,6 +101,7 @@ class Settings:
     master_key_file: str = "auto"  # a path; auto: generated in the data folder; none: nothing is encrypted at rest
     master_key_env: str = "STRATUM_MASTER_KEY"  # the variable that holds master keys, where it is set
     customer_keys: str = "auto"  # SSE-C over TLS only (tls), also from this machine (auto), over any line (any)
+    day_seconds: int = 86_400  # what lifecycle rules take for a day when they act; less for tests and staging only
     close: str = "queued"  # or durable: close() of a mounted file waits for its publication
     limits: Limits = field(default_factory=Limits)
 

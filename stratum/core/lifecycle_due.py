@@ -30,8 +30,9 @@ NEVER = 2**63  # ns: in the year 2262, and beyond what a date can be told of
 class Due(msgspec.Struct, frozen=True, array_like=True):
     """What to look at again. Exactly one of: a key, an upload (then `key` is its key), a whole bucket (`whole`).
 
-    `key` of a whole bucket: what has been looked at up to there. `after`, `newer`, `since`: where the look at a key
-    with very many versions goes on (sequence and time of the version before, how many newer ones stay); 0: at the top.
+    `key` of a whole bucket: what has been looked at up to there; with `upload` (`*`) it is the row of an upload, and
+    all keys were looked at. `after`, `newer`, `since`: where the look at a key with very many versions goes on
+    (sequence and time of the version before, how many newer ones stay); 0: at the top.
     """
 
     bucket: str
@@ -179,14 +180,17 @@ def remind(txn: Txn, time_ns: int, due: Due) -> None:
         number = (number + 1) % 2**64  # two keys with one number: never seen, never lost
 
 
-def remind_of_bucket(txn: Txn, bucket: str, up_to: bytes = b"") -> None:
-    """Inside a change: write that all of a bucket behind the key `up_to` is to be looked at, now."""
+def remind_of_bucket(txn: Txn, bucket: str, up_to: bytes = b"", *, uploads: bool = False) -> None:
+    """Inside a change: write that all of a bucket behind the key `up_to` is to be looked at, now.
+
+    `uploads`: its keys were; its uploads are next, behind the row `up_to`.
+    """
     number = xxhash.xxh3_64_intdigest(bucket.encode())
     while True:
         row = due_key(NOW, number)
         found = load(txn, row, Due)
         if found is None or (found.whole and found.bucket == bucket):
-            save(txn, row, Due(bucket, key=up_to, whole=True))
+            save(txn, row, Due(bucket, key=up_to, upload="*" if uploads else "", whole=True))
             return
         number = (number + 1) % 2**64
 

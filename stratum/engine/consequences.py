@@ -9,7 +9,7 @@ transaction (re-runnable, no await), and cheap where the bucket has nothing of i
 from typing import Protocol
 
 from stratum.core.objects import ObjectView
-from stratum.core.records import Bucket
+from stratum.core.records import Bucket, Upload
 from stratum.core.txn import Txn
 
 
@@ -23,6 +23,12 @@ class Consequence(Protocol):
         self, txn: Txn, name: str, bucket: Bucket, key: bytes, version: str, sequence: int, event: str, principal: str
     ) -> None:
         """A version went, or (`ObjectRemoved:DeleteMarkerCreated`) a delete marker came: `version` is its id."""
+
+    def begun(self, txn: Txn, name: str, upload_id: str, upload: Upload) -> None:
+        """A multipart upload was begun."""
+
+    def moved(self, txn: Txn, name: str) -> None:
+        """A directory of the bucket was renamed through the mount: any number of keys became others."""
 
 
 class Consequences:
@@ -46,3 +52,13 @@ class Consequences:
         """See Consequence."""
         for each in self._all:
             each.removed(txn, name, bucket, key, version, sequence, event, principal)
+
+    def begun(self, txn: Txn, name: str, upload_id: str, upload: Upload) -> None:
+        """See Consequence."""
+        for each in self._all:
+            each.begun(txn, name, upload_id, upload)
+
+    def moved(self, txn: Txn, name: str) -> None:
+        """See Consequence."""
+        for each in self._all:
+            each.moved(txn, name)

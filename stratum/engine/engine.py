@@ -29,7 +29,9 @@ from stratum.engine.credentials import Credentials, RootCredential
 from stratum.engine.disk_events import DiskEvents
 from stratum.engine.files import Files
 from stratum.engine.first_writes import FirstWrites
+from stratum.engine.follow_ups import FollowUps, follow_ups
 from stratum.engine.keys import NO_MASTER_KEYS, Keys, MasterKeys
+from stratum.engine.lifecycle import Lifecycle
 from stratum.engine.objects import Objects
 from stratum.engine.opening import OpenedStore, close_store, disk_watch, open_store
 from stratum.engine.reaper import Reaper
@@ -74,12 +76,18 @@ class Engine:
     repairer: Repairer
     scrubber: Scrubber
     compactor: Compactor
+    follow_ups: FollowUps
     now_ns: Callable[[], int]
 
     @property
     def limits(self) -> Limits:
         """The limits in force."""
         return self.settings.limits
+
+    @property
+    def lifecycle(self) -> Lifecycle:
+        """What acts by the lifecycle rules of buckets."""
+        return self.follow_ups.lifecycle
 
 
 @asynccontextmanager
@@ -148,9 +156,9 @@ async def _put_together(
     around = Surroundings(meta, contents, changes, now_ns, maker, files, sealing, consequences)
     repairer = Repairer(around, volumes, store.disks, limits)
     reaper = Reaper(around, volumes, store.disks, limits, lambda: ids.first)
-    scrubber = Scrubber(around, volumes, repairer, limits)
-    compactor = Compactor(around, limits)
+    scrubber, compactor = Scrubber(around, volumes, repairer, limits), Compactor(around, limits)
     objects = Objects(around, limits)
+    followers = follow_ups(around, objects, settings)
     events = DiskEvents(store, volumes, repairer, limits.repair_interval)
     watch = disk_watch(store, settings, events.replaced, events.returned, now_ns)
     for slot in store.replaced:
@@ -176,11 +184,12 @@ async def _put_together(
         repairer=repairer,
         scrubber=scrubber,
         compactor=compactor,
+        follow_ups=followers,
         now_ns=now_ns,
     )
     await first.attempt(files.free_orphans, keys.start)
     services: list[Callable[[], Awaitable[None]]] = [first.run, ids.run, volumes.run, events.run, watch.run]
-    services += [repairer.run, reaper.run, scrubber.run, compactor.run, files.run]
+    services += [repairer.run, reaper.run, scrubber.run, compactor.run, files.run, *followers.services]
     return engine, services
 
 

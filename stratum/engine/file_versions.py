@@ -79,6 +79,10 @@ def was_replaced(txn: Txn, mounted: Mounted, directory: int, stored: bytes, old:
 def has_arrived(txn: Txn, mounted: Mounted, directory: int, stored: bytes) -> None:
     """Inside a change: a name leads to something that was renamed to it."""
     entry = get_entry(txn, directory, stored)
+    if entry is not None and entry.kind is Kind.DIRECTORY:
+        moved = place_at(txn, mounted, directory, stored)
+        if moved is not None:
+            mounted.consequences.moved(txn, moved.bucket)
     if entry is None or entry.kind is Kind.DIRECTORY:
         return
     inode = msgspec.structs.replace(get_inode(txn, entry.inode), parent=directory, name=stored, ctime=mounted.now_ns())

@@ -90,6 +90,7 @@ class Uploads:
             find_bucket(txn, bucket)
             save(txn, upload_key(upload_id), upload)
             save(txn, upload_by_key(bucket, key, upload_id), 1)
+            self._around.consequences.begun(txn, bucket, upload_id, upload)
 
         await self._around.meta.write(change)
         return upload_id

@@ -20,6 +20,7 @@ from stratum.s3 import (
     cors,
     form_upload,
     intelligent_tiering,
+    lifecycle,
     listing,
     multipart,
     object_lock,
@@ -113,6 +114,9 @@ HANDLERS: Mapping[Op, Handler] = {
     Op.GET_BUCKET_ENCRYPTION: bucket_encryption.get_bucket_encryption,
     Op.PUT_BUCKET_ENCRYPTION: bucket_encryption.put_bucket_encryption,
     Op.DELETE_BUCKET_ENCRYPTION: bucket_encryption.delete_bucket_encryption,
+    Op.GET_BUCKET_LIFECYCLE: lifecycle.get_bucket_lifecycle,
+    Op.PUT_BUCKET_LIFECYCLE: lifecycle.put_bucket_lifecycle,
+    Op.DELETE_BUCKET_LIFECYCLE: lifecycle.delete_bucket_lifecycle,
     Op.GET_UNSET: service.get_unset,
     Op.DELETE_UNSET: service.delete_unset,
 }

@@ -25,6 +25,7 @@ from stratum.s3.headers import (
     write_condition,
 )
 from stratum.s3.http import Response
+from stratum.s3.lifecycle import abort_headers, expiration_headers
 from stratum.s3.listing import page_limit
 from stratum.s3.object_lock import header_lock
 from stratum.s3.object_write import source_is_no_marker, version_header
@@ -57,7 +58,7 @@ async def create_upload(call: Call) -> Response:
     if algorithm:
         headers = [(b"x-amz-checksum-algorithm", algorithm.upper().encode()), (b"x-amz-checksum-type", kind.encode())]
     made = await call.engine.uploads.get(call.bucket, call.key, upload)
-    headers += written_headers(made.sealed)
+    headers += [*written_headers(made.sealed), *abort_headers(call, made.created)]
     return xml_answer(
         node(
             "InitiateMultipartUploadResult",
@@ -159,7 +160,7 @@ async def complete_upload(call: Call) -> Response:
             node("ETag", quoted(view.etag)),
             *(node(name, text) for name, text in checksum_nodes(view.inode.checksum)),
         ),
-        [*version_header(view), *sealed_headers(view.inode.sealed)],
+        [*version_header(view), *sealed_headers(view.inode.sealed), *expiration_headers(call, view)],
     )
 
 
@@ -212,7 +213,8 @@ async def list_parts(call: Call) -> Response:
     head += _plan_nodes(upload)
     if parts:
         head.append(node("NextPartNumberMarker", str(parts[-1][0])))
-    return xml_answer(node("ListPartsResult", *head, *(_part_node(*each) for each in parts)))
+    shown = node("ListPartsResult", *head, *(_part_node(*each) for each in parts))
+    return xml_answer(shown, abort_headers(call, upload.created))
 
 
 def _person(name: str) -> tuple[Node, Node]:

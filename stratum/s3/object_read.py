@@ -17,6 +17,7 @@ from stratum.s3.encryption import reading_key, sealed_headers
 from stratum.s3.errors import S3Error
 from stratum.s3.headers import condition_of, http_date, parse_range, response_overrides
 from stratum.s3.http import Response
+from stratum.s3.lifecycle import expiration_headers
 from stratum.s3.object_lock import lock_headers
 from stratum.s3.tagging import tag_headers
 
@@ -130,6 +131,7 @@ def described(call: Call, view: ObjectView, *, whole: bool) -> list[Header]:
         for name, value in view.inode.metadata.items()
     ]
     headers += [*tag_headers(view), *lock_headers(view), *sealed_headers(view.inode.sealed)]
+    headers += expiration_headers(call, view)
     headers += guard_headers(stored["content-type"], own_host=call.request.bucket is not None)
     return [*headers, *checksum_headers(_shown_checksum(call, view, whole=whole))]
 

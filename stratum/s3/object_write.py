@@ -28,6 +28,7 @@ from stratum.s3.headers import (
     write_condition,
 )
 from stratum.s3.http import Response
+from stratum.s3.lifecycle import expiration_headers
 from stratum.s3.object_lock import bypasses_governance, header_lock
 from stratum.s3.routes import Op, parse_copy_source
 from stratum.s3.small_body import read_xml
@@ -67,7 +68,7 @@ async def put_object(call: Call) -> Response:
         event="ObjectCreated:Post" if call.route.op is Op.POST_OBJECT else "ObjectCreated:Put",
     )
     view = await call.engine.objects.put(call.bucket, call.key, call.payload.body, spec)
-    return Response(200, written(view), b"")
+    return Response(200, [*written(view), *expiration_headers(call, view)], b"")
 
 
 def written(view: ObjectView) -> list[tuple[bytes, bytes]]:
@@ -124,6 +125,7 @@ async def copy_object(call: Call) -> Response:
         [
             *version_header(view),
             *written_headers(view.inode.sealed),
+            *expiration_headers(call, view),
             *([(b"x-amz-copy-source-version-id", version.encode())] if version else []),
         ],
     )

@@ -96,6 +96,10 @@ class Op(Enum):
     PUT_BUCKET_ENCRYPTION = auto()
     DELETE_BUCKET_ENCRYPTION = auto()
 
+    GET_BUCKET_LIFECYCLE = auto()
+    PUT_BUCKET_LIFECYCLE = auto()
+    DELETE_BUCKET_LIFECYCLE = auto()
+
     GET_UNSET = auto()  # a configuration nobody stored: `Route.unset` is the answer, once the bucket or key exists
     DELETE_UNSET = auto()  # taking away what is not there: 204, once the bucket or key exists
 
@@ -166,6 +170,9 @@ TABLE: Mapping[tuple[Level, str, str], tuple[Op, str]] = {
     (BUCKET, "GET", "encryption"): (Op.GET_BUCKET_ENCRYPTION, ""),
     (BUCKET, "PUT", "encryption"): (Op.PUT_BUCKET_ENCRYPTION, ""),
     (BUCKET, "DELETE", "encryption"): (Op.DELETE_BUCKET_ENCRYPTION, ""),
+    (BUCKET, "GET", "lifecycle"): (Op.GET_BUCKET_LIFECYCLE, ""),
+    (BUCKET, "PUT", "lifecycle"): (Op.PUT_BUCKET_LIFECYCLE, ""),
+    (BUCKET, "DELETE", "lifecycle"): (Op.DELETE_BUCKET_LIFECYCLE, ""),
     (OBJECT, "GET", "tagging"): (Op.GET_OBJECT_TAGGING, "versionId"),
     (OBJECT, "PUT", "tagging"): (Op.PUT_OBJECT_TAGGING, "versionId"),
     (OBJECT, "DELETE", "tagging"): (Op.DELETE_OBJECT_TAGGING, "versionId"),

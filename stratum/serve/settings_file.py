@@ -13,6 +13,7 @@ Room: stratum/serve. May import: core.config.
                  self_signed = true                                     (instead: one is made, in the data folder)
     [log]        level = "info"                format = "auto"
     [mount]      close = "queued"
+    [lifecycle]  day_seconds = 86400                                   (less lets rules act sooner: tests, staging)
     [encryption] master_key_file = "auto"                              (a path, "auto" or "none": serve/master_key.py)
                  master_key_env = "STRATUM_MASTER_KEY"                 (the variable that holds the keys instead)
                  customer_keys = "auto"                                (SSE-C over "tls", "auto": or from here, "any")
@@ -91,6 +92,7 @@ PARSERS: dict[str, Callable[[Any], Any]] = {
     "log.level": parse_level,
     "log.format": parse_log_format,
     "mount.close": parse_close,
+    "lifecycle.day_seconds": parse_count,
     "encryption.master_key_file": parse_key_file,
     "encryption.master_key_env": parse_text,
     "encryption.customer_keys": parse_customer_keys,
@@ -108,6 +110,7 @@ FIELDS = {
     "log.level": "log_level",
     "log.format": "log_format",
     "mount.close": "close",
+    "lifecycle.day_seconds": "day_seconds",
     "encryption.master_key_file": "master_key_file",
     "encryption.master_key_env": "master_key_env",
     "encryption.customer_keys": "customer_keys",
