@@ -1,15 +1,16 @@
 """/-/admin/*: what the `stratum` command asks of a running server. JSON in, JSON out, for the root credential only.
 
-Room: stratum/console. May import: console.access, core.errors, engine.
+Room: stratum/console. May import: console.access, core.{errors, principals}, engine.
 """
 
 from collections.abc import Callable, Mapping
 
 import msgspec
-from quart import Blueprint, Response, g, request
+from quart import Blueprint, Response, request
 
 from stratum.console.access import Authorise, root_only
 from stratum.core.errors import InvalidArgument
+from stratum.core.principals import OPERATOR_ID
 from stratum.engine.engine import Engine
 from stratum.engine.health import status
 
@@ -62,14 +63,13 @@ def _add_keys(pages: Blueprint, engine: Engine, guard: Callable) -> None:
     @pages.get("/admin/keys")
     @guard
     async def list_keys() -> Response:
-        rows = engine.credentials.list()
-        return answer([{"access_key": key, "name": name, "created": created} for key, name, created in rows])
+        return answer(engine.credentials.list())
 
     @pages.post("/admin/keys")
     @guard
     async def create_key() -> Response:
-        access_key, secret_key = await engine.credentials.create(await _name())
-        return answer({"access_key": access_key, "secret_key": secret_key}, 201)
+        made = await engine.credentials.create(await _name())
+        return answer({"access_key": made.access_key, "secret_key": made.secret_key}, 201)
 
     @pages.delete("/admin/keys/<access_key>")
     @guard
@@ -89,7 +89,7 @@ def _add_buckets(pages: Blueprint, engine: Engine, guard: Callable) -> None:
     @guard
     async def create_bucket() -> Response:
         name = await _name()
-        await engine.buckets.create(name, g.access_key)
+        await engine.buckets.create(name, OPERATOR_ID)
         return answer({"name": name}, 201)
 
     @pages.delete("/admin/buckets/<name>")

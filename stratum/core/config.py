@@ -28,6 +28,8 @@ class Limits:
     complete_xml_bytes: int = 4 * MIB  # 10,000 parts with every checksum
     xattr_bytes: int = 64 * KIB
     links: int = 65_000
+    users: int = 10_000
+    access_keys: int = 10_000  # of all users together
 
     # Layout (docs/format.md)
     cell_bytes: int = 64 * KIB  # largest block of one shard under one checksum: a small read verifies at most this

@@ -60,6 +60,14 @@ class NoSuchCredential(NotFound):
     """No credential with that access key."""
 
 
+class NoSuchUser(NotFound):
+    """No user of that canonical id."""
+
+
+class NoSuchPolicy(NotFound):
+    """The user has no policy of that name."""
+
+
 # --- the request contradicts the state ------------------------------------------------------------------------
 
 
@@ -73,6 +81,18 @@ class BucketExists(Conflict):
 
 class BucketNotEmpty(Conflict):
     """The bucket still holds objects, directories or uploads."""
+
+
+class UserExists(Conflict):
+    """There is a user of that id, name or e-mail address already."""
+
+
+class UserOwnsBuckets(Conflict):
+    """The user cannot be deleted: it still owns buckets."""
+
+
+class CredentialExists(Conflict):
+    """The access key is in use already."""
 
 
 class EntryExists(Conflict):

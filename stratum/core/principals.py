@@ -9,6 +9,7 @@ single users needs no accounts at all.
 from dataclasses import dataclass
 
 OPERATOR_ID = "stratum"  # canonical user id of whoever runs the server
+ANONYMOUS_ID = "anonymous"  # shown as the id of nobody in particular
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

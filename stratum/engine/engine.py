@@ -40,6 +40,7 @@ from stratum.engine.scrubber import Scrubber
 from stratum.engine.sealing import Sealing
 from stratum.engine.surroundings import Surroundings
 from stratum.engine.uploads import Uploads
+from stratum.engine.users import Users
 from stratum.engine.volume_ids import VolumeIds
 from stratum.store.disk import FolderDisk
 from stratum.store.disks import Disks
@@ -70,6 +71,7 @@ class Engine:
     uploads: Uploads
     files: Files
     credentials: Credentials
+    users: Users
     keys: Keys
     sealing: Sealing
     reaper: Reaper
@@ -148,8 +150,7 @@ async def _put_together(
     def maker() -> DirectoryMaker:
         return DirectoryMaker(uid=owner[0], gid=owner[1], mode=DIRECTORY_MODE, now=now_ns())
 
-    buckets = Buckets(meta, changes, maker)
-    consequences = Consequences()
+    buckets, consequences = Buckets(meta, changes, maker), Consequences()
     keys = Keys(meta, masters, now_ns)
     sealing = Sealing(keys)
     files = Files(meta, contents, buckets, store.disks, settings, now_ns, consequences, sealing)
@@ -177,7 +178,8 @@ async def _put_together(
         objects=objects,
         uploads=Uploads(around, objects, limits),
         files=files,
-        credentials=Credentials(meta, root, now_ns),
+        credentials=Credentials(meta, root, limits, now_ns),
+        users=Users(meta, limits, now_ns),
         keys=keys,
         sealing=sealing,
         reaper=reaper,

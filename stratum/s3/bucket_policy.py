@@ -15,7 +15,7 @@ from stratum.core.errors import CorruptRecord, MalformedPolicy
 from stratum.core.policy import ARN, KIND, AccessRequest, Policy, PolicyText, Verdict, evaluate, parse_policy
 from stratum.core.policy_conditions import Context
 from stratum.core.policy_public import is_public
-from stratum.core.principals import OPERATOR, Principal
+from stratum.core.principals import Principal
 from stratum.core.records import Acl, Bucket
 from stratum.engine.engine import Engine
 from stratum.s3.answers import xml_answer
@@ -66,7 +66,7 @@ async def put_bucket_policy(call: Call) -> Response:
         message = "Public policies are prevented by the BlockPublicPolicy setting of the public access block."
         raise S3Error("AccessDenied", message)
     confirmed = call.headers.get(CONFIRM, "").lower() == "true"
-    principal = call.principal if isinstance(call.principal, Principal) else OPERATOR
+    principal = call.principal
     if not confirmed and not _rules(principal, bucket):
         _refuse_lockout(policy, principal, call.bucket)
     await call.engine.configurations.put(call.bucket, KIND, PolicyText(text, confirmed))

@@ -7,6 +7,7 @@ from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from stratum.core.principals import Principal
 from stratum.engine.engine import Engine
 from stratum.s3.http import Request, Response
 from stratum.s3.payload import Payload
@@ -15,12 +16,12 @@ from stratum.s3.routes import Route
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Call:
-    """`headers` have lower-case names; `principal` is the access key that signed."""
+    """`headers` have lower-case names; `principal` is who signed, or ANONYMOUS."""
 
     engine: Engine
     request: Request
     headers: Mapping[str, str]
-    principal: str
+    principal: Principal
     route: Route
     payload: Payload  # the decoded body, and what vouches for it
 

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from stratum.core.errors import StratumError
+from stratum.core.principals import Principal
 from stratum.engine.engine import Engine
 from stratum.s3 import (
     access_control,
@@ -124,13 +125,6 @@ HANDLERS: Mapping[Op, Handler] = {
 NO_DEFAULT_CHECKSUM = {Op.COMPLETE_UPLOAD, Op.DELETE_OBJECTS, Op.CREATE_BUCKET}
 
 
-def _signed_by(access_key: str | None) -> str:
-    """Who asks. Nobody in particular may do nothing."""
-    if access_key is None:
-        raise S3Error("AccessDenied")
-    return access_key
-
-
 async def _nobodys(call: Call) -> Response:
     """What anyone may do: nothing."""
     raise S3Error("AccessDenied")
@@ -184,7 +178,7 @@ class S3Door:
         if request.website:
             return await serve_website(self._engine, request, _nobodys)
         if is_form(request):
-            call = await form_call(self._engine, request, now_s=self._now_s(), principal_of=_signed_by)
+            call = await form_call(self._engine, request, now_s=self._now_s(), principal_of=self._signed_by)
             return await self._run(call)
         verified = self._verifier.verify(request, now_s=self._now_s())
         request = replace(request, headers=[*request.headers, *verified.moved_headers])
@@ -202,13 +196,19 @@ class S3Door:
         refuse_unserved(call)
         return await HANDLERS[call.route.op](call)
 
+    def _signed_by(self, access_key: str | None) -> Principal:
+        """Who asks. Nobody in particular may do nothing."""
+        if access_key is None:
+            raise S3Error("AccessDenied")
+        return self._engine.credentials.principal_of(access_key)
+
     def _call(self, request: Request, found: Route, verified: Verified) -> Call:
         default = "" if found.op in NO_DEFAULT_CHECKSUM else "crc64nvme"
         return Call(
             engine=self._engine,
             request=request,
             headers=request.header_map(),
-            principal=verified.access_key,
+            principal=self._engine.credentials.principal_of(verified.access_key),
             route=found,
             payload=open_payload(
                 request,

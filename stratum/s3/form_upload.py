@@ -1,6 +1,6 @@
 """POST of a form to a bucket: from its fields to the same call that a PUT makes, and the answer a browser wants.
 
-Room: stratum/s3. May import: core.{checksums, objects}, engine, s3.*.
+Room: stratum/s3. May import: core.{checksums, objects, principals}, engine, s3.*.
 
 Invariants
     U1  What a form asks for stands in its fields alone: a header of the request that means something to a PUT is
@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from urllib.parse import quote, urlencode, urlsplit
 
+from stratum.core.principals import Principal
 from stratum.engine.engine import Engine
 from stratum.s3.answers import xml_answer
 from stratum.s3.call import Call
@@ -44,7 +45,9 @@ OF_THE_REQUEST = (b"host", b"origin", b"referer", b"user-agent")  # headers that
 STATUS, REDIRECT = "success_action_status", "success_action_redirect"
 
 
-async def form_call(engine: Engine, request: Request, *, now_s: int, principal_of: Callable[[str | None], str]) -> Call:
+async def form_call(
+    engine: Engine, request: Request, *, now_s: int, principal_of: Callable[[str | None], Principal]
+) -> Call:
     """The call that a form makes, its signature and policy verified at `now_s` (seconds since the epoch).
 
     `principal_of`: who an access key is; of None, who nobody is, or AccessDenied. Whether they may do it is still to be

@@ -46,7 +46,7 @@ async def create_upload(call: Call) -> Response:
         metadata=user_metadata(call.headers, call.engine.limits.metadata_bytes),
         checksum_algorithm=algorithm,
         checksum_type=kind,
-        owner=call.principal,
+        owner=call.principal.user,
         tags=header_tags(call.headers),
         retention=retention,
         legal_hold=legal_hold,
@@ -147,7 +147,7 @@ async def complete_upload(call: Call) -> Response:
         condition=write_condition(call.headers),
         checksum=claimed_checksum(call.headers),
         size=_object_size(call),
-        principal=call.principal,
+        principal=call.principal.user,
         customer=customer_key(call),
     )
     location = f"{call.request.scheme}://{call.headers.get('host', '')}{call.request.raw_path.decode('ascii')}"

@@ -58,7 +58,7 @@ async def put_object(call: Call) -> Response:
         algorithms=call.payload.algorithms,
         check=call.payload.check,
         condition=write_condition(call.headers),
-        owner=call.principal,
+        owner=call.principal.user,
         size=call.payload.size,
         tags=header_tags(call.headers),
         retention=retention,
@@ -103,7 +103,7 @@ async def copy_object(call: Call) -> Response:
         metadata=user_metadata(call.headers, call.engine.limits.metadata_bytes) if replace else None,
         source_condition=copy_source_condition(call.headers),
         condition=write_condition(call.headers),
-        owner=call.principal,
+        owner=call.principal.user,
         checksum_algorithm=wanted_algorithm(call.headers),
         tags=copied_tags(call.headers),
         retention=retention,
@@ -158,7 +158,7 @@ async def delete_object(call: Call) -> Response:
         delete_condition(call.headers),
         version=call.version,
         bypass_governance=bypasses_governance(call),
-        principal=call.principal,
+        principal=call.principal.user,
     )
     headers = [(b"x-amz-delete-marker", b"true")] if deleted.marker else []
     if deleted.version:
@@ -209,7 +209,7 @@ async def _delete_one(call: Call, element: Node) -> tuple[str, Node]:
             named_condition(*(child_text(element, name) for name in ("ETag", "Size", "LastModifiedTime"))),
             version=version or None,
             bypass_governance=bypasses_governance(call),
-            principal=call.principal,
+            principal=call.principal.user,
         )
     except StratumError as error:
         answer = answer_for(error)

@@ -30,7 +30,7 @@ async def rename_object(call: Call) -> Response:
         source=source,
         source_condition=rename_source_condition(call.headers),
         condition=write_condition(call.headers),
-        principal=call.principal,
+        principal=call.principal.user,
     )
     view = await call.engine.objects.rename(call.bucket, call.key, spec)
     return Response(200, [(b"x-amz-version-id", view.version.encode())] if view.version else [], b"")

@@ -53,9 +53,9 @@ async def create_bucket(call: Call) -> Response:
         raise S3Error("InvalidLocationConstraint", f"this server is in region {region}")
     lock = call.headers.get("x-amz-bucket-object-lock-enabled", "").lower() == "true"
     try:
-        await call.engine.buckets.create(call.bucket, call.principal, lock=lock)
+        await call.engine.buckets.create(call.bucket, call.principal.user, lock=lock)
     except BucketExists as error:
-        if error.args[1] != call.principal:
+        if call.engine.users.owner_of(error.args[1]) != call.principal.user:
             raise S3Error("BucketAlreadyExists", call.bucket) from error
         if region != DEFAULT_REGION:
             raise S3Error("BucketAlreadyOwnedByYou", call.bucket) from error

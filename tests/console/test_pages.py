@@ -120,7 +120,7 @@ async def test_buckets_are_made_listed_and_deleted(console):
     code, body, _ = await console.ask("POST", "/-/admin/buckets", body=b'{"name": "photos"}')
     assert code == 409 and json.loads(body)["error"] == "BucketExists"
     [row] = json.loads((await console.ask("GET", "/-/admin/buckets"))[1])
-    assert (row["name"], row["owner"]) == ("photos", "STRROOT")
+    assert (row["name"], row["owner"]) == ("photos", "stratum")
     codes = [(await console.ask("DELETE", "/-/admin/buckets/photos"))[0] for _ in range(2)]
     assert codes == [200, 404]
 

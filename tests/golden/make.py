@@ -111,7 +111,7 @@ async def describe(engine: Engine) -> dict:
 
 def keys(engine: Engine) -> list[tuple[str, str, int]]:
     """The access keys."""
-    return sorted(engine.credentials.list())
+    return sorted((row.access_key, row.name, row.created) for row in engine.credentials.list())
 
 
 async def _keys(engine: Engine) -> list:
