@@ -123,6 +123,10 @@ class TooManyLinks(Conflict):
     """The inode has as many hard links as a record can count (EMLINK)."""
 
 
+class SourceChanged(Conflict):
+    """The source of a copy is no longer what was read of it."""
+
+
 class PreconditionFailed(Conflict):
     """A condition of the request (If-Match, If-None-Match ...) does not hold at commit."""
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from stratum.core.checksums import FULL_OBJECT
 from stratum.core.directories import DirectoryMaker
-from stratum.core.errors import Conflict
+from stratum.core.errors import SourceChanged
 from stratum.core.objects import CopySpec, RenameSpec
 from stratum.core.records import Acl, Checksum, Inode, Kind, Retention, Sealed
 
@@ -132,11 +132,11 @@ def copied(
 
 
 def copied_checksum(spec: CopySpec, source: Inode, known: KnownChecksum | None) -> Checksum | None:
-    """The checksum that a copy is to have. Raises Conflict if the source is no longer what it was computed of."""
+    """The checksum that a copy is to have. Raises SourceChanged if it was computed of another source."""
     if not spec.checksum_algorithm or has_whole(source, spec.checksum_algorithm):
         return source.checksum
     if known is None or (known.content, known.etag) != (source.content, source.etag):
-        raise Conflict("the source of the copy changed meanwhile")
+        raise SourceChanged("the source of the copy changed meanwhile")
     return known.checksum
 
 

@@ -11,6 +11,7 @@ Invariants
 """
 
 from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from typing import TypeVar
@@ -21,7 +22,7 @@ import trio
 from stratum.core.conditions import check_delete, check_read, check_write
 from stratum.core.config import Limits
 from stratum.core.encryption import CustomerKey
-from stratum.core.errors import MarkerFound, NoSuchKey, NoSuchVersion, StratumError
+from stratum.core.errors import MarkerFound, NoSuchKey, NoSuchVersion, SourceChanged, StratumError
 from stratum.core.inodes import get_inode, stored_bytes
 from stratum.core.listing import list_page
 from stratum.core.locks import check_deletable
@@ -55,6 +56,8 @@ from stratum.engine.object_rename import find_source, move_entry
 from stratum.engine.open_object import OpenObject
 from stratum.engine.sealing_copies import take_over
 from stratum.engine.surroundings import Surroundings
+
+COPY_ATTEMPTS = 5  # of a copy whose source is replaced while it is looked at
 
 T = TypeVar("T")
 ObjectChange = Callable[[Txn], tuple[ObjectView, list[Change]]]
@@ -275,10 +278,19 @@ class Objects:
     ) -> ObjectView:
         """Copy an object; where no byte must be sealed or opened for it, none moves: both inodes share one content.
 
-        Raises NoSuchBucket, NoSuchKey, NoSuchVersion, MarkerFound, PreconditionFailed (source or destination), and
-        what `open` and `put` raise of encrypted objects.
+        Raises NoSuchBucket, NoSuchKey, NoSuchVersion, MarkerFound, PreconditionFailed (source or destination), what
+        `open` and `put` raise of encrypted objects, and SourceChanged if the source does so all the time.
         """
         check_key(key)
+        for _ in range(COPY_ATTEMPTS - 1):
+            with suppress(SourceChanged):
+                return await self._copy(source_bucket, source_key, bucket, key, spec, source_version)
+        return await self._copy(source_bucket, source_key, bucket, key, spec, source_version)
+
+    async def _copy(
+        self, source_bucket: str, source_key: bytes, bucket: str, key: bytes, spec: CopySpec, source_version: str | None
+    ) -> ObjectView:
+        """Copy an object. Raises as `copy`, and SourceChanged if what was looked at is another object at the change."""
         await self._settle(bucket, key)
         opened = await self.open(source_bucket, source_key, source_version, spec.source_customer)
         check_read(spec.source_condition, opened.view.inode, copying=True)

@@ -16,7 +16,7 @@ import trio
 from stratum.core.checksums import FULL_OBJECT, Digests, encode_base64
 from stratum.core.config import Limits
 from stratum.core.encryption import SSE_S3, SealSpec
-from stratum.core.errors import Conflict
+from stratum.core.errors import SourceChanged
 from stratum.core.objects import Check, CopySpec
 from stratum.core.records import Checksum, Inode, Sealed
 from stratum.engine.ingest import Ingest, Ingested
@@ -41,10 +41,10 @@ class Taken:
     known: KnownChecksum | None = None
 
     def checked(self, current: Inode) -> Inode:
-        """The source, whose bytes the copy shares. Raises Conflict if it is no longer what was looked at."""
+        """The source, whose bytes the copy shares. Raises SourceChanged if it is no longer what was looked at."""
         sealed = current.sealed is not None or self.source.sealed is not None
         if sealed and (current.sealed, current.content) != (self.source.sealed, self.source.content):
-            raise Conflict("the source of the copy changed meanwhile")
+            raise SourceChanged("the source of the copy changed meanwhile")
         return current
 
 

@@ -24,6 +24,7 @@ from stratum.core.records import Inode
 from stratum.core.schema import inode_key
 from stratum.core.txn import load, save
 from stratum.core.views import object_at
+from stratum.engine import objects
 from stratum.engine.file_attributes import AttributeChange
 from stratum.engine.keys import NO_MASTER_KEYS, MasterKeys
 from tests.engine.conftest import body_of, engine_at, get, read_all
@@ -81,7 +82,8 @@ async def test_no_plain_byte_of_a_sealed_object_is_on_any_disk_in_any_form(tmp_p
             part = await engine.uploads.part(
                 "bucket", b"parts", upload, 1, body_of(canaries(100_000)), customer=spec.customer
             )
-            await engine.uploads.complete("bucket", b"parts", upload, [PartName(number=1, etag=part.etag)])
+            named = [PartName(number=1, etag=part.etag)]
+            await engine.uploads.complete("bucket", b"parts", upload, named, customer=spec.customer)
             copy = CopySpec(seal=SPECS[SSE_S3], source_customer=spec.customer)
             await engine.objects.copy("bucket", b"parts", "bucket", b"copy", copy)
     assert files_with(tmp_path, CANARY[:24]) == []
@@ -263,7 +265,7 @@ async def test_the_compactor_and_lost_disks_leave_sealed_bytes_as_they_are(tmp_p
             piece = body_of(body[number * size : (number + 1) * size])
             part = await engine.uploads.part("bucket", b"k", upload, number + 1, piece, customer=customer)
             names.append(PartName(number=number + 1, etag=part.etag))
-        await engine.uploads.complete("bucket", b"k", upload, names)
+        await engine.uploads.complete("bucket", b"k", upload, names, customer=customer)
         await engine.objects.put("bucket", b"big", body_of(canaries(2_000_000)), PutSpec(seal=SPECS[scheme]))
         await engine.compactor.step()
         assert engine.compactor.replaced == 20
@@ -356,3 +358,25 @@ async def test_a_version_keeps_its_seal_when_the_mount_writes_a_new_one(engine):
     opened = await engine.objects.open("bucket", b"k", first.inode.version)
     assert opened.view.inode.sealed is not None
     assert await read_all(opened) == canaries(100_000)
+
+
+@pytest.mark.parametrize("before, after", [(None, SSE_S3), (SSE_S3, SSE_S3), (SSE_S3, SSE_KMS), (SSE_KMS, None)])
+@pytest.mark.parametrize("wanted", [None, SSE_S3, SSE_KMS])
+async def test_a_copy_whose_source_is_replaced_meanwhile_is_one_of_both_and_readable(
+    engine, monkeypatch, before, after, wanted
+):
+    """Its record must never speak of other bytes than those that it shares."""
+    await engine.objects.put("bucket", b"a", body_of(b"old" * 3000), PutSpec(seal=SPECS.get(before)))
+    ready = objects.take_over
+
+    async def replaced_meanwhile(*arguments):
+        monkeypatch.setattr(objects, "take_over", ready)
+        taken = await ready(*arguments)
+        await engine.objects.put("bucket", b"a", body_of(b"new" * 9000), PutSpec(seal=SPECS.get(after)))
+        return taken
+
+    monkeypatch.setattr(objects, "take_over", replaced_meanwhile)
+    view = await engine.objects.copy("bucket", b"a", "bucket", b"b", CopySpec(seal=SPECS.get(wanted)))
+    assert await get(engine, b"b") in (b"old" * 3000, b"new" * 9000)
+    assert (view.inode.sealed and view.inode.sealed.scheme) == wanted
+    assert len(await get(engine, b"b")) == view.size
