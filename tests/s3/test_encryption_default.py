@@ -1,12 +1,20 @@
 """The default encryption of a bucket: what it says, and what it does to objects that bring none."""
 
+from types import SimpleNamespace
+
 import pytest
 from botocore.exceptions import ClientError
+from hypothesis import given
+from hypothesis import strategies as st
 
 from stratum.s3.bucket_encryption import parse_encryption
+from stratum.s3.call import Call
+from stratum.s3.encryption import customer_key, reading_key, seal_spec, source_key
 from stratum.s3.errors import S3Error
+from stratum.s3.routes import Op, Route
+from stratum.s3.sub_resources import Level
 from stratum.s3.xml import parse
-from tests.s3.test_encryption import KEY64, content_of, refused, shown, sse_c
+from tests.s3.test_encryption import KEY64, MD564, content_of, refused, shown, sse_c
 
 KMS = {"SSEAlgorithm": "aws:kms", "KMSMasterKeyID": "invoices"}
 
@@ -147,3 +155,39 @@ async def test_an_answer_never_shows_a_customers_key(endpoint):
     with pytest.raises(ClientError) as caught:
         await endpoint.call("head_object", Bucket="bucket", Key="k")
     assert "a2tra2tra2tra2tra2tr" not in str(caught.value.response)
+
+
+def call_with(headers: dict) -> Call:
+    """A request with nothing but headers, to a bucket without a default."""
+    settings = SimpleNamespace(customer_keys="any")
+    configurations = SimpleNamespace(read=lambda *named: None)
+    engine = SimpleNamespace(settings=settings, configurations=configurations)
+    request = SimpleNamespace(scheme="http", peer="not an address")
+    named = Route(op=Op.PUT_OBJECT, level=Level.OBJECT, bucket="bucket", key=b"k", query={})
+    return Call(engine=engine, request=request, headers=headers, principal="", route=named, payload=None)
+
+
+SUFFIXES = ("", "-aws-kms-key-id", "-context", "-bucket-key-enabled", "-customer-algorithm", "-customer-key")
+SUFFIXES += ("-customer-key-md5",)
+PREFIXES = ("x-amz-server-side-encryption", "x-amz-copy-source-server-side-encryption")
+values = st.sampled_from(["AES256", "aws:kms", "true", MD564, "e30=", "", "invoices"]) | st.text(max_size=50)
+whatever = {
+    prefix + suffix: st.just(KEY64) | values if suffix == "-customer-key" else values
+    for prefix in PREFIXES
+    for suffix in SUFFIXES
+}
+
+
+@given(st.fixed_dictionaries({}, optional=whatever))
+def test_whatever_headers_say_they_are_understood_or_refused_and_no_key_is_told(headers):
+    call = call_with(headers)
+    for look in (seal_spec, source_key, reading_key, customer_key):
+        try:
+            understood = look(call)
+        except S3Error as error:
+            assert 400 <= error.status < 500 or error.code == "NotImplemented"
+            assert KEY64 not in f"{error}{error.fields}"
+            continue
+        if look is seal_spec and understood is None:
+            assert not any(name in headers for name in (PREFIXES[0], PREFIXES[0] + "-customer-key"))
+        assert KEY64 not in repr(understood)
