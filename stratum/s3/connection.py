@@ -68,7 +68,7 @@ class Connection:
             "extensions": {},
         }
         self._around = Circumstances(
-            app=app, wire=wire, incoming=self._incoming, limits=limits, scope=scope, state=state
+            app=app, wire=wire, incoming=self._incoming, limits=limits, ending=ending, scope=scope, state=state
         )
 
     async def run(self) -> None:
@@ -105,7 +105,7 @@ class Connection:
         raise AssertionError("counting does not end")
 
     def _answer(self, head: Head, number: int) -> Answer:
-        close = not head.keep_alive or number >= self._limits.connection_requests or self._ending.is_set()
+        close = not head.keep_alive or number >= self._limits.connection_requests
         return Answer(method=head.method, version=head.version, close=close, date=self._dates)
 
     async def _serve(self, exchange: Exchange) -> None:
@@ -118,7 +118,7 @@ class Connection:
         if self._incoming.lost.is_set():
             return
         if not exchange.answer.started:
-            await self._refuse(error if isinstance(error, S3Error) else S3Error("InternalError"))
+            await self._refuse(_said(error))
             exchange.answer.close = True
         elif not exchange.answer.ended:
             exchange.cut()
@@ -127,11 +127,8 @@ class Connection:
     async def _next_head(self) -> Head | None:
         """Wait for a request; None: there is none, and nobody to tell. Raises S3Error."""
         incoming, seen = self._incoming, 0
-        while not incoming.buffer.lstrip(b"\r\n"):  # empty lines before a request (RFC 9112, 2.2)
-            incoming.buffer = b""
-            if not await self._first_bytes():
-                return None
-        incoming.buffer = incoming.buffer.lstrip(b"\r\n")
+        if not await self._first_bytes():
+            return None
         with trio.move_on_after(self._limits.header_time):
             while not (end := find_head(incoming.buffer, seen, self._limits)):
                 seen = len(incoming.buffer)
@@ -142,15 +139,19 @@ class Connection:
         raise S3Error("RequestTimeout")
 
     async def _first_bytes(self) -> bool:
-        if self._ending.is_set():
-            return False
+        """Wait until something of a request is there. Empty lines before it are none (RFC 9112, 2.2)."""
+        incoming = self._incoming
+        if incoming.buffer and not incoming.buffer[:1].isspace():
+            return True
         self._wire.rest()
-        try:
-            with trio.move_on_after(self._limits.connection_idle):
-                return await self._incoming.more()
-        finally:
-            self._wire.work()
-        return False
+        with trio.move_on_after(self._limits.connection_idle) as waiting:
+            while not (found := incoming.buffer.lstrip(b"\r\n")):
+                incoming.buffer = b""
+                if self._ending.is_set() or not await incoming.more():
+                    return False
+            incoming.buffer = found
+        self._wire.work()
+        return not waiting.cancelled_caught
 
     async def _refuse(self, error: S3Error) -> None:
         """Answer what is no request, or what nobody answered. Another one never follows."""
@@ -170,6 +171,13 @@ class Connection:
                 await self._wire.send_eof()
             while await self._incoming.more():
                 self._incoming.buffer = b""
+
+
+def _said(error: BaseException | None) -> S3Error:
+    """What the client is told of an error, which frameworks like to wrap."""
+    if isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
+        return _said(error.exceptions[0])
+    return error if isinstance(error, S3Error) else S3Error("InternalError")
 
 
 def _weight(error: BaseException) -> int:

@@ -36,6 +36,7 @@ class Circumstances:
     wire: Wire
     incoming: Incoming
     limits: Limits
+    ending: trio.Event  # the server is shutting down
     scope: Message  # of ASGI: scheme, client, server ...
     state: Message
 
@@ -55,7 +56,7 @@ class Exchange:
         """Let the application answer. What it raises, and what it left undone, shows in `answer`."""
         incoming = self._incoming
         incoming.exchange = trio.CancelScope()
-        if self._framing.ended:
+        if self._framing.ended or self._waits:
             incoming.look_on()
         with incoming.exchange:
             await self._around.app(self._scope(), self.receive, self.send)
@@ -105,7 +106,7 @@ class Exchange:
     async def send(self, message: Message) -> None:
         """`send` of ASGI. Raises BadAnswer, BrokenResourceError."""
         if message["type"] == "http.response.start":
-            self.answer.close = self.answer.close or not self._rest_can_be_skipped()
+            self.answer.close |= self._around.ending.is_set() or not self._rest_can_be_skipped()
             self._unsent = self.answer.begin(message["status"], message.get("headers", []))
         elif message["type"] == "http.response.body":
             last = not message.get("more_body", False)

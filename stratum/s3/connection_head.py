@@ -87,7 +87,7 @@ def parse_head(head: bytes, limits: Limits) -> Head:
         length=0 if chunked else int(single.get(b"content-length", b"0")),
         chunked=chunked,
         keep_alive=judged.keep_alive,
-        expects=version == "1.1" and (b"expect", b"100-continue") in judged.headers,
+        expects=version == "1.1" and _expects(judged.headers),
     )
 
 
@@ -131,6 +131,10 @@ def _single(headers: Headers) -> dict[bytes, bytes]:
                 raise S3Error("InvalidRequest", f"{name.decode()} may be there once only.")
             single[name] = value
     return single
+
+
+def _expects(headers: Headers) -> bool:
+    return any(name == b"expect" and value.lower() == b"100-continue" for name, value in headers)
 
 
 def _is_chunked(single: dict[bytes, bytes], version: str) -> bool:

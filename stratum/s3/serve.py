@@ -25,11 +25,15 @@ from stratum.core.config import Limits
 from stratum.s3.app import CUT
 from stratum.s3.connection import Connection, Dates
 from stratum.s3.connection_wire import Wire, Wires
+from stratum.s3.errors import S3Error, error_response
 
 log = logging.getLogger(__name__)
 http_log = logging.getLogger("stratum.http")
 
 BACKLOG = 1024
+TURNED_AWAY_SECONDS = 1.0
+_WHY = error_response(S3Error("SlowDown"), resource="", request_id="", host_id="stratum").body
+FULL = b"HTTP/1.1 503 Slow Down\r\ncontent-type: application/xml\r\nconnection: close\r\n\r\n%b" % _WHY
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +148,7 @@ class _Server:
     async def _accepted(self, stream: Any) -> None:
         """Serve one connection; whatever happens to it happens to it alone."""
         if self.wires.full():
-            await trio.aclose_forcefully(stream)
+            await self._turn_away(stream)
             return
         tls = self.serving.tls() if self.serving.tls is not None else None
         if tls is not None:
@@ -161,6 +165,19 @@ class _Server:
             with trio.CancelScope(shield=True):
                 await trio.aclose_forcefully(stream)
             self.wires.discard(wire)
+
+    async def _turn_away(self, stream: trio.SocketStream) -> None:
+        """Say why, if that takes no time: it fits into the buffers of a fresh connection, or nobody hears it."""
+        try:
+            if self.serving.tls is None:
+                with trio.move_on_after(TURNED_AWAY_SECONDS):
+                    await stream.send_all(FULL)
+                    await stream.send_eof()
+                    await stream.receive_some(self.serving.limits.header_bytes)  # or a reset would overtake the answer
+        except (trio.BrokenResourceError, OSError):
+            log.debug("nobody was there to be turned away")
+        finally:
+            await trio.aclose_forcefully(stream)
 
     async def _serve(self, wire: Wire, tls: bool) -> None:
         state: Any = {**self.state, CUT: wire.cut}
