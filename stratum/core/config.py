@@ -79,6 +79,26 @@ class Limits:
     journal_segment_bytes: int = 64 * MIB  # journal since the last snapshot before a new one is taken
     batch_changes: int = 4096  # metadata changes in one commit
 
+    # What follows from writes and requests
+    events: int = 100_000  # waiting for one target of notifications; what is more is counted and left out
+    event_age: float = 86_400.0  # seconds; an event that a target refuses for so long is given up
+    access_log_bytes: int = 16 * MIB  # of lines that wait to be written into the buckets they are for
+    access_log_object_bytes: int = 4 * MIB  # lines of one bucket are written at the latest when they are so many
+    access_log_interval: float = 300.0  # or so old
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NotifyTarget:
+    """Somebody who may be told of events: `[notify.<name>]`. Buckets name it `arn:stratum:sqs::<name>:webhook`.
+
+    `secret_ref`: env:NAME or file:/path of what signs the messages; empty: they are not signed.
+    """
+
+    name: str
+    url: str
+    secret_ref: str = ""
+    allow_private: bool = False  # addresses that are not public ones are taken too
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
@@ -104,6 +124,7 @@ class Settings:
     master_key_env: str = "STRATUM_MASTER_KEY"  # the variable that holds master keys, where it is set
     customer_keys: str = "auto"  # SSE-C over TLS only (tls), also from this machine (auto), over any line (any)
     day_seconds: int = 86_400  # what lifecycle rules take for a day when they act; less for tests and staging only
+    notify: tuple[NotifyTarget, ...] = ()  # whom buckets may have told of events
     close: str = "queued"  # or durable: close() of a mounted file waits for its publication
     limits: Limits = field(default_factory=Limits)
 

@@ -257,6 +257,10 @@ class NoMasterKey(Unavailable):
     """The master key that the keys of this store are sealed with is not at hand."""
 
 
+class NotDelivered(Unavailable):
+    """A target of notifications could not be reached, or did not take a message."""
+
+
 class DiskFailed(Unavailable):
     """A call on one disk failed; the disk is out of service."""
 

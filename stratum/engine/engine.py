@@ -32,6 +32,7 @@ from stratum.engine.first_writes import FirstWrites
 from stratum.engine.follow_ups import FollowUps, follow_ups
 from stratum.engine.keys import NO_MASTER_KEYS, Keys, MasterKeys
 from stratum.engine.lifecycle import Lifecycle
+from stratum.engine.notifications import Notifying
 from stratum.engine.objects import Objects
 from stratum.engine.opening import OpenedStore, close_store, disk_watch, open_store
 from stratum.engine.reaper import Reaper
@@ -90,6 +91,11 @@ class Engine:
     def lifecycle(self) -> Lifecycle:
         """What acts by the lifecycle rules of buckets."""
         return self.follow_ups.lifecycle
+
+    @property
+    def notifying(self) -> Notifying:
+        """What tells of events."""
+        return self.follow_ups.notifying
 
 
 @asynccontextmanager

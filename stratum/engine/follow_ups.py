@@ -1,6 +1,6 @@
 """The services that work off what follows from writes and requests, put together.
 
-Room: stratum/engine. May import: core, engine.{lifecycle, objects, surroundings}.
+Room: stratum/engine. May import: core, store.webhooks, engine.{lifecycle, notifications, objects, surroundings}.
 """
 
 from collections.abc import Awaitable, Callable
@@ -8,8 +8,10 @@ from dataclasses import dataclass
 
 from stratum.core.config import Settings
 from stratum.engine.lifecycle import Lifecycle
+from stratum.engine.notifications import Notifying, Sender
 from stratum.engine.objects import Objects
 from stratum.engine.surroundings import Surroundings
+from stratum.store.webhooks import Webhooks
 
 
 @dataclass(slots=True)
@@ -17,15 +19,18 @@ class FollowUps:
     """Lifecycle rules, and what is told of writes."""
 
     lifecycle: Lifecycle
+    notifying: Notifying
 
     @property
     def services(self) -> list[Callable[[], Awaitable[None]]]:
         """What runs for as long as the engine does."""
-        return [self.lifecycle.run]
+        return [self.lifecycle.run, self.notifying.run]
 
 
-def follow_ups(around: Surroundings, objects: Objects, settings: Settings) -> FollowUps:
-    """Make them, and let the consequences of writes reach them."""
+def follow_ups(around: Surroundings, objects: Objects, settings: Settings, sender: Sender | None = None) -> FollowUps:
+    """Make them, and let the consequences of writes reach them. `sender`: None: over HTTP."""
     lifecycle = Lifecycle(around, objects, settings.day_seconds)
     around.consequences.add(lifecycle)
-    return FollowUps(lifecycle)
+    notifying = Notifying(around, settings.notify, settings.limits, settings.region, sender or Webhooks())
+    around.consequences.add(notifying)
+    return FollowUps(lifecycle, notifying)

@@ -24,6 +24,7 @@ from stratum.s3 import (
     lifecycle,
     listing,
     multipart,
+    notification,
     object_lock,
     object_read,
     object_write,
@@ -118,6 +119,8 @@ HANDLERS: Mapping[Op, Handler] = {
     Op.GET_BUCKET_LIFECYCLE: lifecycle.get_bucket_lifecycle,
     Op.PUT_BUCKET_LIFECYCLE: lifecycle.put_bucket_lifecycle,
     Op.DELETE_BUCKET_LIFECYCLE: lifecycle.delete_bucket_lifecycle,
+    Op.GET_BUCKET_NOTIFICATION: notification.get_bucket_notification,
+    Op.PUT_BUCKET_NOTIFICATION: notification.put_bucket_notification,
     Op.GET_UNSET: service.get_unset,
     Op.DELETE_UNSET: service.delete_unset,
 }

@@ -99,6 +99,8 @@ class Op(Enum):
     GET_BUCKET_LIFECYCLE = auto()
     PUT_BUCKET_LIFECYCLE = auto()
     DELETE_BUCKET_LIFECYCLE = auto()
+    GET_BUCKET_NOTIFICATION = auto()
+    PUT_BUCKET_NOTIFICATION = auto()
 
     GET_UNSET = auto()  # a configuration nobody stored: `Route.unset` is the answer, once the bucket or key exists
     DELETE_UNSET = auto()  # taking away what is not there: 204, once the bucket or key exists
@@ -173,6 +175,8 @@ TABLE: Mapping[tuple[Level, str, str], tuple[Op, str]] = {
     (BUCKET, "GET", "lifecycle"): (Op.GET_BUCKET_LIFECYCLE, ""),
     (BUCKET, "PUT", "lifecycle"): (Op.PUT_BUCKET_LIFECYCLE, ""),
     (BUCKET, "DELETE", "lifecycle"): (Op.DELETE_BUCKET_LIFECYCLE, ""),
+    (BUCKET, "GET", "notification"): (Op.GET_BUCKET_NOTIFICATION, ""),
+    (BUCKET, "PUT", "notification"): (Op.PUT_BUCKET_NOTIFICATION, ""),
     (OBJECT, "GET", "tagging"): (Op.GET_OBJECT_TAGGING, "versionId"),
     (OBJECT, "PUT", "tagging"): (Op.PUT_OBJECT_TAGGING, "versionId"),
     (OBJECT, "DELETE", "tagging"): (Op.DELETE_OBJECT_TAGGING, "versionId"),

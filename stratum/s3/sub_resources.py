@@ -93,7 +93,6 @@ UNSET: Mapping[tuple[Level, str], Unset] = {
     (_B, "inventory"): _empty("ListInventoryConfigurationsResult", _NOT_TRUNCATED),
     (_B, "logging"): _empty("BucketLoggingStatus"),
     (_B, "metrics"): _empty("ListMetricsConfigurationsResult", _NOT_TRUNCATED),
-    (_B, "notification"): _empty("NotificationConfiguration"),
     (_B, "ownershipControls"): Unset("OwnershipControlsNotFoundError"),
     (_B, "replication"): Unset("ReplicationConfigurationNotFoundError"),
 }

@@ -1,6 +1,6 @@
 """Read the settings: defaults, the TOML file, the environment, the command line; the last one wins.
 
-Room: stratum/serve. May import: core.config.
+Room: stratum/serve. May import: core.config, serve.{settings_notify, settings_values}.
 
     [store]      data = "/srv/stratum"
     [tier.hot]   disks = ["/srv/d0", ...]      code = "4+2"
@@ -17,6 +17,7 @@ Room: stratum/serve. May import: core.config.
     [encryption] master_key_file = "auto"                              (a path, "auto" or "none": serve/master_key.py)
                  master_key_env = "STRATUM_MASTER_KEY"                 (the variable that holds the keys instead)
                  customer_keys = "auto"                                (SSE-C over "tls", "auto": or from here, "any")
+    [notify.<name>]  url = "https://..."  (whom buckets may have told of events; see settings_notify.py)
     [limits]     volume_bytes = "64MiB"        reap_delay = "10min"     (every field of core.config.Limits)
 
 Each is also an environment variable: STRATUM_LIMITS_VOLUME_BYTES, STRATUM_TIER_HOT_DISKS (`:` between paths).
@@ -32,6 +33,7 @@ from pathlib import Path, PurePath
 from typing import Any
 
 from stratum.core.config import Limits, Settings
+from stratum.serve import settings_notify
 from stratum.serve.settings_values import (
     Malformed,
     join_address,
@@ -151,6 +153,7 @@ def _settings(parsed: dict[str, Any], data: Path) -> Settings:
         raise Malformed(f"tier.hot.code: {k}+{parity} needs {k + parity} disks, {len(disks)} are named")
     host, port = parsed.pop("s3.address", ("127.0.0.1", 9000))
     _check_tls(parsed)
+    notify = settings_notify.take_targets(parsed)
     limits = {name.removeprefix("limits."): parsed[name] for name in parsed if name.startswith("limits.")}
     rest = {FIELDS[key]: value for key, value in parsed.items() if key in FIELDS}
     return Settings(
@@ -161,6 +164,7 @@ def _settings(parsed: dict[str, Any], data: Path) -> Settings:
         s3_host=host,
         s3_port=port,
         limits=Limits(**limits),
+        notify=notify,
         **rest,
     )
 
@@ -186,6 +190,7 @@ def as_keys(settings: Settings) -> dict[str, object]:
         "tier.hot.code": f"{settings.k}+{settings.parity}",
         "s3.address": join_address(settings.s3_host, settings.s3_port),
         **{key: _as_key(getattr(settings, name)) for key, name in FIELDS.items()},
+        **settings_notify.as_keys(settings.notify),
         **limits,
     }
 
@@ -196,7 +201,9 @@ def _as_key(value: object) -> object:
 
 def _parse(key: str, value: object, place: str) -> object:
     try:
-        return PARSERS[key](value)
+        parser = PARSERS.get(key) or settings_notify.parser_of(key)
+        assert parser is not None, "keys were looked at where they were read"
+        return parser(value)
     except Malformed as error:
         raise BadSettings(f"{place}: {key}: {error}") from error
 
@@ -213,7 +220,7 @@ def _from_file(path: Path) -> dict[str, tuple[object, str]]:
     for key, value in _flat(tables):
         line = line_of(text, key)
         place = f"{path}, line {line}" if line else str(path)
-        if key not in PARSERS:
+        if key not in PARSERS and settings_notify.parser_of(key) is None:
             raise BadSettings(f"{place}: {key} is not a setting{_nearest(key)}")
         found[key] = (value, place)
     return found

@@ -80,7 +80,7 @@ def test_every_field_of_the_settings_can_be_set():
         "tls_key",
         "tls_self_signed",
     }
-    in_sections |= {"log_level", "log_format", "close", "limits", "day_seconds"}
+    in_sections |= {"log_level", "log_format", "close", "limits", "day_seconds", "notify"}
     in_sections |= {"master_key_file", "master_key_env", "customer_keys"}
     assert {field.name for field in fields(Settings)} == in_sections
     assert {f"limits.{field.name}" for field in fields(Limits)} <= set(PARSERS)
