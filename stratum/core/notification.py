@@ -10,7 +10,6 @@ notification-how-to-event-types-and-destinations.html
 """
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from itertools import combinations
 from urllib.parse import quote_plus
 
@@ -116,20 +115,20 @@ def _share_key(one: Configuration, other: Configuration) -> bool:
 # --- the message ----------------------------------------------------------------------------------------------
 
 
-def message(event: Event, *, region: str, owner: str) -> bytes:
-    """The JSON that a target is sent. `owner`: canonical user id of the bucket's owner."""
+def message(event: Event, *, time: str, region: str, owner: str) -> bytes:
+    """The JSON that a target is sent. `time`: of the event, ISO 8601; `owner`: canonical user id of the bucket's."""
     if event.name == TEST_EVENT:
-        told = {"Service": "Amazon S3", "Event": "s3:TestEvent", "Time": _time(event.time), "Bucket": event.bucket}
+        told = {"Service": "Amazon S3", "Event": "s3:TestEvent", "Time": time, "Bucket": event.bucket}
         return msgspec.json.encode(told)
-    return msgspec.json.encode({"Records": [_record(event, region, owner)]})
+    return msgspec.json.encode({"Records": [_record(event, time, region, owner)]})
 
 
-def _record(event: Event, region: str, owner: str) -> dict[str, object]:
+def _record(event: Event, time: str, region: str, owner: str) -> dict[str, object]:
     return {
         "eventVersion": "2.1" if event.name.startswith(_FIRST) else "2.3",
         "eventSource": "aws:s3",
         "awsRegion": region,
-        "eventTime": _time(event.time),
+        "eventTime": time,
         "eventName": event.name,
         "userIdentity": {"principalId": event.principal or owner or OPERATOR_ID},
         "requestParameters": {"sourceIPAddress": ""},
@@ -154,8 +153,3 @@ def _object(event: Event) -> dict[str, object]:
     if event.version:
         told["versionId"] = event.version
     return told | {"sequencer": f"{event.sequence:016X}"}
-
-
-def _time(time_ns: int) -> str:
-    moment = datetime.fromtimestamp(time_ns // 10**9, UTC)
-    return f"{moment:%Y-%m-%dT%H:%M:%S}.{time_ns // 10**6 % 1000:03d}Z"

@@ -162,7 +162,6 @@ async def _put_together(
     files = Files(meta, contents, buckets, store.disks, settings, now_ns, consequences, sealing)
     around = Surroundings(meta, contents, changes, now_ns, maker, files, sealing, consequences)
     repairer = Repairer(around, volumes, store.disks, limits)
-    reaper = Reaper(around, volumes, store.disks, limits, lambda: ids.first)
     scrubber, compactor = Scrubber(around, volumes, repairer, limits), Compactor(around, limits)
     objects = Objects(around, limits)
     followers = follow_ups(around, objects, settings)
@@ -188,7 +187,7 @@ async def _put_together(
         users=Users(meta, limits, now_ns),
         keys=keys,
         sealing=sealing,
-        reaper=reaper,
+        reaper=Reaper(around, volumes, store.disks, limits, lambda: ids.first),
         repairer=repairer,
         scrubber=scrubber,
         compactor=compactor,
@@ -197,7 +196,7 @@ async def _put_together(
     )
     await first.attempt(files.free_orphans, keys.start)
     services: list[Callable[[], Awaitable[None]]] = [first.run, ids.run, volumes.run, events.run, watch.run]
-    services += [repairer.run, reaper.run, scrubber.run, compactor.run, files.run, *followers.services]
+    services += [repairer.run, engine.reaper.run, scrubber.run, compactor.run, files.run, *followers.services]
     return engine, services
 
 

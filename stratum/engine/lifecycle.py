@@ -51,6 +51,7 @@ log = logging.getLogger(__name__)
 ROWS_AT_ONCE = 64  # due rows whose changes share a commit
 KEYS_AT_ONCE = 32  # of a bucket in one slice
 BUCKETS_KEPT = 256  # whose rules are kept decoded
+LEAST_SLEEP = 1.0  # seconds
 LONGEST_SLEEP = 60.0  # seconds: the wall clock may be set meanwhile
 CREATED = "ObjectCreated:"
 
@@ -163,7 +164,7 @@ class Lifecycle:
                 log.warning("lifecycle postponed: %s", error)
             with trio.move_on_after(pause):
                 await self._sooner.wait()
-                await trio.sleep(min(1.0, pause))  # a busy bucket writes many rows, and hardly one is for now
+                await trio.sleep(min(LEAST_SLEEP, pause))  # a busy bucket writes many rows, and hardly one is for now
 
     def _seconds_to_next(self) -> float:
         first = self._around.meta.read(lambda txn: next(iter(txn.scan(DUE, successor(DUE))), None))

@@ -15,6 +15,7 @@ A rename of a directory through the mount changes many keys at once and is told 
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from itertools import islice
 from typing import Protocol
 
@@ -190,7 +191,8 @@ class Notifying:
         for row, event, owner in rows:
             standing = self.standing[target.name]
             try:
-                await self.sender.send(target, message(event, region=self._region, owner=owner))
+                told = message(event, time=_shown(event.time), region=self._region, owner=owner)
+                await self.sender.send(target, told)
                 standing.delivered += 1
             except NotDelivered:
                 standing.failed += 1
@@ -213,6 +215,11 @@ class Notifying:
             bucket = load(txn, bucket_key(event.bucket), Bucket)
             found.append((row, event, bucket.owner if bucket is not None else ""))
         return found
+
+
+def _shown(time_ns: int) -> str:
+    moment = datetime.fromtimestamp(time_ns // 10**9, UTC)
+    return f"{moment:%Y-%m-%dT%H:%M:%S}.{time_ns // 10**6 % 1000:03d}Z"
 
 
 def _told(txn: Txn, target: str, row: bytes) -> None:

@@ -332,14 +332,16 @@ async def test_a_service_that_is_killed_anywhere_goes_on_where_it_was(tmp_path, 
         assert second.rows() == 0
 
 
-async def test_the_service_wakes_for_what_is_due_sooner_than_it_thought(kept, autojump_clock):
+async def test_the_service_wakes_for_what_is_due_sooner_than_it_thought(kept, monkeypatch):
+    monkeypatch.setattr("stratum.engine.lifecycle.LEAST_SLEEP", 0.001)
+    monkeypatch.setattr("stratum.engine.lifecycle.LONGEST_SLEEP", 0.001)
     await kept.put(b"key")
     await kept.rules(rule(days=1))
     first = kept.clock.ns
     while kept.engine.meta.read(lambda txn: next(iter(txn.scan(DUE, successor(DUE))))[0][1:9]) < first.to_bytes(8):
-        await trio.sleep(1)  # until the bucket was looked at, and the key has a row of its own
+        await trio.sleep(0.001)  # until the bucket was looked at, and the key has a row of its own
     kept.clock.midnight(2)
     while kept.engine.lifecycle.expired == 0:
-        await trio.sleep(1)
+        await trio.sleep(0.001)
     with pytest.raises(NoSuchKey):
         await kept.engine.objects.head("bucket", b"key")

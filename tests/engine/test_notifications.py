@@ -68,8 +68,6 @@ async def opened(folder, **limits):
     settings = replace(settings_for(folder, **limits), notify=(OPS, OTHER))
     async with open_engine(settings, root=ROOT, now_ns=Clock()) as engine:
         told = Told(engine)
-        for target in (OPS, OTHER):  # the tests ask for deliveries themselves
-            engine.notifying._more[target.name] = trio.Event()
         yield told
 
 
@@ -225,14 +223,15 @@ async def test_each_target_of_a_new_configuration_gets_a_test_event(told):
     ]
 
 
-async def test_the_service_tells_by_itself_and_after_a_failure_again(tmp_path, autojump_clock):
+async def test_the_service_tells_by_itself_and_after_a_failure_again(tmp_path, monkeypatch):
+    monkeypatch.setattr("stratum.engine.notifications.PAUSE", 0.001)
     async with opened(tmp_path) as told:
         await told.engine.buckets.create("bucket", "alice")
         told.sender.failures = 3
         await told.configure(ALL)
         await told.put(b"key")
         while not told.sender.taken:
-            await trio.sleep(1)
+            await trio.sleep(0.001)
         assert told.engine.notifying.standing["ops"].failed == 3
 
 
