@@ -129,6 +129,11 @@ class Settings:
     limits: Limits = field(default_factory=Limits)
 
     @property
+    def scheme(self) -> str:
+        """Of the endpoint's URL."""
+        return "https" if self.tls_certificate or self.tls_self_signed else "http"
+
+    @property
     def journal_copies(self) -> int:
         """Disks that hold the redo journal: as many as may be lost, plus one."""
         return self.parity + 1

@@ -7,6 +7,7 @@ import hashlib
 import hmac
 import http.client
 import json
+import ssl
 import time
 from typing import Any
 
@@ -49,7 +50,9 @@ def sign(
 class AdminClient:
     """Requests to one server with the root credential."""
 
-    def __init__(self, address: str, credential: RootCredential, region: str) -> None:
+    def __init__(self, address: str, credential: RootCredential, region: str, certificate: str = "") -> None:
+        """`certificate`: the file of exactly the one that the server must show; empty: plain HTTP."""
+        self._certificate = certificate
         self._address = address
         self._credential = credential
         self._region = region
@@ -59,7 +62,7 @@ class AdminClient:
         path = f"/-/admin/{path}"
         content = b"" if body is None else json.dumps(body).encode()
         headers = sign(method, self._address, path, content, self._credential, region=self._region, now=time.time())
-        connection = http.client.HTTPConnection(self._address, timeout=TIMEOUT_SECONDS)
+        connection = self._connection()
         try:
             connection.request(method, path, content or None, headers)
             response = connection.getresponse()
@@ -69,6 +72,15 @@ class AdminClient:
         finally:
             connection.close()
         return self._answer(response.status, raw)
+
+    def _connection(self) -> http.client.HTTPConnection:
+        if not self._certificate:
+            return http.client.HTTPConnection(self._address, timeout=TIMEOUT_SECONDS)
+        context = ssl.create_default_context(cafile=self._certificate)
+        # The server of this store shows this very certificate; the name in it is for the world outside.
+        context.check_hostname = False
+        context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+        return http.client.HTTPSConnection(self._address, timeout=TIMEOUT_SECONDS, context=context)
 
     def _answer(self, status: int, raw: bytes) -> Any:
         try:

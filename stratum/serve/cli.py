@@ -217,13 +217,13 @@ def connect(loaded: Loaded) -> AdminClient:
             "so it cannot be asked"
         )
     if holder is not None:
-        address = holder.address
+        address, certificate = holder.address, holder.certificate
     elif "s3.address" in loaded.sources and settings.s3_port:
-        address = join_address(settings.s3_host, settings.s3_port)
+        address, certificate = join_address(settings.s3_host, settings.s3_port), str(settings.tls_certificate or "")
     else:
         raise click.ClickException(f"no server runs on the store in {settings.data} (--data names another)")
     root = root_credential(Path(settings.data), os.environ, generate=False)
-    return AdminClient(address, root.credential, settings.region)
+    return AdminClient(address, root.credential, settings.region, certificate)
 
 
 main.add_command(kms_group(connect))

@@ -33,6 +33,7 @@ from stratum.serve.credentials_file import metrics_token
 from stratum.serve.settings_file import as_keys
 from stratum.serve.settings_values import join_address
 from stratum.serve.stopping import Stop
+from stratum.serve.tls import Tls
 from stratum.serve.watched_door import WatchedDoor
 
 DRAIN_SHARE = 0.5  # of Limits.shutdown_grace for requests under way; the rest is the mount's
@@ -54,6 +55,7 @@ async def serve_endpoint(
     facts: Facts,
     stop: Stop,
     *,
+    tls: Tls | None = None,
     task_status: trio.TaskStatus[str] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Serve until `stop`, then finish what is under way. Reports host:port for clients on this machine.
@@ -77,10 +79,14 @@ async def serve_endpoint(
         counts=counts,
     )
     grace = settings.limits.shutdown_grace * DRAIN_SHARE
-    async with trio.open_nursery() as nursery:
-        serving = Serving(limits=settings.limits, protocol=settings.connection)
-        await nursery.start(partial(serve_app, app, listener, stop=stop.wait, grace=grace, serving=serving))
-        task_status.started(address)
+    serving = Serving(limits=settings.limits, protocol=settings.connection, tls=None if tls is None else tls.context)
+    async with trio.open_nursery() as watching:
+        if tls is not None:
+            watching.start_soon(tls.watch, settings.limits.tls_check_interval)
+        async with trio.open_nursery() as nursery:
+            await nursery.start(partial(serve_app, app, listener, stop=stop.wait, grace=grace, serving=serving))
+            task_status.started(address)
+        watching.cancel_scope.cancel()
 
 
 def _bind(host: str, port: int, limits: Limits) -> socket.socket:
@@ -96,7 +102,7 @@ def _about(engine: Engine, address: str, facts: Facts) -> dict[str, object]:
         "version": _version(),
         "pid": os.getpid(),
         "since": facts.since,
-        "s3": f"http://{address}",
+        "s3": f"{engine.settings.scheme}://{address}",
         "mount": str(facts.mountpoint or ""),
         "region": engine.settings.region,
         "code": f"{engine.settings.k}+{engine.settings.parity}",

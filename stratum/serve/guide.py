@@ -16,11 +16,16 @@ def ready_line(endpoint: str, mountpoint: Path | None, seconds: float) -> str:
     return f"ready {' '.join(doors)} after {seconds:.1f} s"
 
 
-def guide(endpoint: str, mountpoint: Path | None, root: Root, region: str, masters: Masters | None = None) -> str:
-    """A page for the terminal. The secret stands in it only when it was generated just now."""
+def guide(
+    endpoint: str, mountpoint: Path | None, root: Root, region: str, masters: Masters | None = None, trust: str = ""
+) -> str:
+    """A page for the terminal. The secret stands in it only when it was generated just now.
+
+    `trust`: the file of a certificate that nobody else vouches for; empty: none.
+    """
     parts = [_doors(endpoint, mountpoint)]
     if endpoint:
-        parts.append(_exports(endpoint, root, region))
+        parts.append(_exports(endpoint, root, region, trust))
     if masters is not None and masters.new:
         parts.append(
             f"The master key of encrypted objects was made, too ({masters.place}).\n"
@@ -36,7 +41,7 @@ def _doors(endpoint: str, mountpoint: Path | None) -> str:
     return "\nStratum serves the same data through:\n" + "\n".join(lines) + "\n"
 
 
-def _exports(endpoint: str, root: Root, region: str) -> str:
+def _exports(endpoint: str, root: Root, region: str, trust: str) -> str:
     if root.new:
         title = f"Root credentials, made just now and shown only this once (kept in {root.place}):"
         names = {
@@ -50,6 +55,7 @@ def _exports(endpoint: str, root: Root, region: str) -> str:
         title = f"The root credentials come from {root.place}:"
         names = {"AWS_ACCESS_KEY_ID": root.credential.access_key}
     names |= {"AWS_ENDPOINT_URL": endpoint, "AWS_DEFAULT_REGION": region}
+    names |= {"AWS_CA_BUNDLE": trust} if trust else {}
     return title + "\n\n" + "".join(f"export {name}={shlex.quote(value)}\n" for name, value in names.items())
 
 

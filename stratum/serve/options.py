@@ -1,6 +1,6 @@
 """What the commands share: where the store and its settings are, and how errors become a line and an exit code.
 
-Room: stratum/serve. May import: core, serve.{admin_client, credentials_file, mountpoint, settings_file}.
+Room: stratum/serve. May import: core, serve.{admin_client, credentials_file, mountpoint, settings_file, tls}.
 """
 
 import logging
@@ -19,6 +19,7 @@ from stratum.serve.credentials_file import BadCredentials
 from stratum.serve.master_key import BadMasterKey
 from stratum.serve.mountpoint import BadMountpoint
 from stratum.serve.settings_file import BadSettings, Loaded, load_settings
+from stratum.serve.tls import BadCertificate
 
 log = logging.getLogger(__name__)
 
@@ -30,6 +31,7 @@ NOT_OUR_FAULT = (
     BadCredentials,
     BadMasterKey,
     BadMountpoint,
+    BadCertificate,
     Refused,
     Unreachable,
     click.ClickException,

@@ -15,6 +15,7 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import trio
@@ -28,6 +29,7 @@ from stratum.serve.notify import notify
 from stratum.serve.settings_file import Loaded
 from stratum.serve.stopping import Stop
 from stratum.serve.store_lock import StoreLock
+from stratum.serve.tls import Tls, open_tls
 
 log = logging.getLogger(__name__)
 
@@ -73,14 +75,19 @@ async def run(launch: Launch) -> int:
 async def _serve_doors(launch: Launch, engine: Engine, stop: Stop) -> None:
     """Open the doors, wait, close them: first the endpoint, then the mount, both within the grace."""
     unmount, patience = trio.CancelScope(), trio.CancelScope()
+    tls = open_tls(launch.loaded.settings, time.time)
     async with trio.open_nursery() as signals:
         await signals.start(stop.watch_signals)
         with patience:
             async with trio.open_nursery() as mounts:
                 async with trio.open_nursery() as endpoints:
-                    address = await _open_doors(launch, engine, stop, mounts, endpoints, unmount)
-                    launch.lock.describe(address=address, mountpoint=str(launch.mountpoint or ""))
-                    _announce(launch, f"http://{address}" if address else "", time.monotonic() - launch.started)
+                    address = await _open_doors(launch, engine, stop, tls, mounts, endpoints, unmount)
+                    launch.lock.describe(
+                        address=address,
+                        mountpoint=str(launch.mountpoint or ""),
+                        certificate=str(tls.certificate) if tls else "",
+                    )
+                    _announce(launch, address, tls, time.monotonic() - launch.started)
                     await stop.wait()
                     patience.deadline = trio.current_time() + engine.limits.shutdown_grace
                 unmount.cancel()
@@ -93,6 +100,7 @@ async def _open_doors(
     launch: Launch,
     engine: Engine,
     stop: Stop,
+    tls: Tls | None,
     mounts: trio.Nursery,
     endpoints: trio.Nursery,
     unmount: trio.CancelScope,
@@ -101,7 +109,8 @@ async def _open_doors(
     address = ""
     if launch.loaded.settings.s3_port is not None:
         facts = Facts(since=time.time(), mountpoint=launch.mountpoint)
-        address = await endpoints.start(serve_endpoint, engine, launch.root.credential, facts, stop)
+        serve = partial(serve_endpoint, engine, launch.root.credential, facts, stop, tls=tls)
+        address = await endpoints.start(serve)
     if launch.mountpoint is not None:
         await mounts.start(_serve_mount, launch, engine, stop, unmount)
     return address
@@ -123,11 +132,14 @@ async def _serve_mount(
     stop.ask("unmounted")
 
 
-def _announce(launch: Launch, url: str, seconds: float) -> None:
+def _announce(launch: Launch, address: str, tls: Tls | None, seconds: float) -> None:
     """Tell whoever started us, in one write: the line `ready` is the last thing to wait for."""
+    settings = launch.loaded.settings
+    url = f"{settings.scheme}://{address}" if address else ""
+    trust = str(tls.certificate) if tls and settings.tls_self_signed else ""
     text = ready_line(url, launch.mountpoint, seconds) + "\n"
     if launch.guide:
-        text = guide(url, launch.mountpoint, launch.root, launch.loaded.settings.region, launch.masters) + "\n" + text
+        text = guide(url, launch.mountpoint, launch.root, settings.region, launch.masters, trust) + "\n" + text
     elif launch.root.new:
         log.warning("root credentials were generated", extra={"kept_in": launch.root.place})
     if launch.masters.new:

@@ -23,6 +23,7 @@ class Holder:
     pid: int = 0
     address: str = ""  # of the S3 endpoint, host:port; empty: none
     mountpoint: str = ""
+    certificate: str = ""  # file with what the endpoint shows over TLS; empty: plain HTTP
 
 
 class StoreLock:
@@ -33,9 +34,9 @@ class StoreLock:
         self.holder = Holder(pid=os.getpid())
         self.describe()
 
-    def describe(self, *, address: str = "", mountpoint: str = "") -> None:
+    def describe(self, *, address: str = "", mountpoint: str = "", certificate: str = "") -> None:
         """Let others know where this process answers."""
-        self.holder = replace(self.holder, address=address, mountpoint=mountpoint)
+        self.holder = replace(self.holder, address=address, mountpoint=mountpoint, certificate=certificate)
         os.ftruncate(self._descriptor, 0)
         os.pwrite(self._descriptor, json.dumps(asdict(self.holder)).encode(), 0)
 

@@ -1,0 +1,159 @@
+"""TLS of the endpoint: what it shows, that it changes without a restart, and that a broken file changes nothing."""
+
+import logging
+import os
+import socket
+import ssl
+import stat
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+
+from stratum.core.config import Settings
+from stratum.serve.self_signed import VALID_DAYS, make, names_of, renew
+from stratum.serve.tls import BadCertificate, Tls, open_tls
+
+NAMES = ("localhost", "127.0.0.1")
+NOW = 1_800_000_000.0
+DAY = 86400
+
+
+def pair(folder: Path, name: str, split: bool = False) -> tuple[Path, Path | None]:
+    """Write a new certificate and key into files of this name."""
+    text, certificate = make(NAMES, NOW)
+    key, _, rest = text.partition("-----BEGIN CERT")
+    chain, secret = folder / f"{name}.pem", folder / f"{name}.key"
+    chain.write_text("-----BEGIN CERT" + rest if split else text)
+    if split:
+        secret.write_text(key)
+    os.utime(chain, ns=(certificate.serial_number % 10**15,) * 2)  # whatever the clock's grain
+    return chain, secret if split else None
+
+
+def shown(tls: Tls, **client) -> tuple[int, str, str]:
+    """(serial number, TLS version, application protocol) of a handshake in memory."""
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    context.set_alpn_protocols(["h2", "http/1.1"])
+    for name, value in client.items():
+        setattr(context, name, value)
+    to_server, to_client = ssl.MemoryBIO(), ssl.MemoryBIO()
+    ours = tls.context().wrap_bio(to_server, to_client, server_side=True)
+    theirs = context.wrap_bio(to_client, to_server)
+    for _ in range(4):
+        for side in (theirs, ours):
+            try:
+                side.do_handshake()
+            except ssl.SSLWantReadError:
+                continue
+    certificate = x509.load_der_x509_certificate(theirs.getpeercert(binary_form=True))
+    return certificate.serial_number, theirs.version(), theirs.selected_alpn_protocol()
+
+
+@pytest.mark.parametrize("split", [False, True])
+def test_a_certificate_of_the_operator_is_shown_over_a_current_tls_that_speaks_http_1(tmp_path, split):
+    files = pair(tmp_path, "a", split)
+    _, version, protocol = shown(Tls(files, certificate=files[0]))
+    assert (version, protocol) == ("TLSv1.3", "http/1.1")
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_old_versions_of_tls_are_refused(tmp_path):
+    files = pair(tmp_path, "a")
+    with pytest.raises(ssl.SSLError):
+        shown(Tls(files, certificate=files[0]), maximum_version=ssl.TLSVersion.TLSv1_1)
+
+
+def test_a_changed_file_is_for_new_handshakes_and_an_unchanged_one_is_not_read(tmp_path):
+    files = pair(tmp_path, "a")
+    tls = Tls(files, certificate=files[0])
+    first, context = shown(tls)[0], tls.context()
+    tls.refresh()
+    assert tls.context() is context
+    pair(tmp_path, "a")
+    assert shown(tls)[0] == first
+    tls.refresh()
+    assert shown(tls)[0] != first
+
+
+BREAKS = {
+    "is empty": lambda chain, key: chain.write_text(""),
+    "is gone": lambda chain, key: chain.unlink(),
+    "is cut off": lambda chain, key: chain.write_text(chain.read_text()[:200]),
+    "has another key": lambda chain, key: key.write_text(make(NAMES, NOW)[0]),
+    "has no key": lambda chain, key: key.unlink(),
+}
+
+
+@pytest.mark.parametrize("breaks", BREAKS.values(), ids=BREAKS)
+def test_a_broken_new_file_keeps_the_old_certificate_and_is_logged_once(tmp_path, breaks, caplog):
+    files = pair(tmp_path, "a", split=True)
+    tls = Tls(files, certificate=files[0])
+    first = shown(tls)[0]
+    breaks(*files)
+    with caplog.at_level(logging.ERROR):
+        tls.refresh()
+        tls.refresh()
+    assert shown(tls)[0] == first
+    assert [record.levelname for record in caplog.records] == ["ERROR"]
+    pair(tmp_path, "a", split=True)
+    tls.refresh()
+    assert shown(tls)[0] != first
+
+
+@pytest.mark.parametrize("breaks", BREAKS.values(), ids=BREAKS)
+def test_a_server_does_not_start_with_a_broken_file(tmp_path, breaks):
+    chain, key = pair(tmp_path, "a", split=True)
+    breaks(chain, key)
+    settings = Settings(data=tmp_path, disks=(), tls_certificate=chain, tls_key=key)
+    with pytest.raises(BadCertificate, match=r"a\.pem"):
+        open_tls(settings, lambda: NOW)
+
+
+def test_a_self_signed_certificate_is_made_once_and_its_key_is_the_owners_alone(tmp_path):
+    settings = Settings(data=tmp_path, disks=(), tls_self_signed=True, domains=("s3.example.org",))
+    tls = open_tls(settings, lambda: NOW)
+    first = shown(tls)[0]
+    assert shown(open_tls(settings, lambda: NOW + 100 * DAY))[0] == first
+    assert stat.S_IMODE((tmp_path / "tls/self-signed.pem").stat().st_mode) == 0o600
+    assert "PRIVATE" not in tls.certificate.read_text()
+    named = x509.load_pem_x509_certificate(tls.certificate.read_bytes())
+    alternatives = named.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    assert {"localhost", socket.gethostname(), "s3.example.org", "*.s3.example.org"} <= set(
+        alternatives.get_values_for_type(x509.DNSName)
+    )
+
+
+def test_without_being_asked_for_there_is_no_tls(tmp_path):
+    assert open_tls(Settings(data=tmp_path, disks=()), lambda: NOW) is None
+    assert not (tmp_path / "tls").exists()
+
+
+def test_a_self_signed_certificate_is_renewed_before_its_end_while_the_server_runs(tmp_path):
+    now = NOW
+    tls = open_tls(Settings(data=tmp_path, disks=(), tls_self_signed=True), lambda: now)
+    first = shown(tls)[0]
+    now += (VALID_DAYS - 29) * DAY
+    tls.refresh()
+    assert shown(tls)[0] != first
+    assert x509.load_pem_x509_certificate(tls.certificate.read_bytes()).serial_number == shown(tls)[0]
+
+
+def test_a_self_signed_certificate_is_made_anew_for_other_names_or_when_others_could_read_its_key(tmp_path):
+    def serial(names=NAMES) -> int:
+        return x509.load_pem_x509_certificate(renew(tmp_path, names, NOW).read_bytes()).serial_number
+
+    first = serial()
+    assert serial() == first
+    second = serial((*NAMES, "s3.example.org"))
+    assert second != first
+    (tmp_path / "self-signed.pem").chmod(0o644)
+    third = serial((*NAMES, "s3.example.org"))
+    assert third != second
+    (tmp_path / "self-signed.pem").write_text("damaged")
+    assert serial() != third
+
+
+def test_an_address_of_all_is_no_name():
+    assert "0.0.0.0" not in names_of(Settings(data=Path("/"), disks=(), s3_host="0.0.0.0"))
