@@ -139,6 +139,7 @@ class UploadSpec:
     legal_hold: bool = False
     storage_class: str = ""
     seal: SealSpec | None = None
+    principal: str = ""  # canonical user id of who begins it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -171,6 +171,7 @@ class Bucket(msgspec.Struct, frozen=True, array_like=True):
     versioning: str = ""  # empty (never set), Enabled or Suspended
     lock: bool = False  # object lock; never taken back
     acl: Acl | None = None
+    foreign: bool = False  # others than its owner may own objects in it; never taken back
 
 
 class Version(msgspec.Struct, frozen=True, array_like=True):
@@ -213,6 +214,7 @@ class Upload(msgspec.Struct, frozen=True, array_like=True):
     legal_hold: bool = False
     sealed: Sealed | None = None
     storage_class: str = ""
+    initiator: str = ""  # canonical user id of who began it; empty: the owner
 
 
 class Part(msgspec.Struct, frozen=True, array_like=True):

@@ -3,13 +3,13 @@
 Room: stratum/engine. May import: core, store, engine.changes.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from stratum.core.errors import BucketExists, BucketNotEmpty, NoSuchBucket
 from stratum.core.names import check_bucket_name
 from stratum.core.namespace import Change, DirectoryMaker, is_empty, make_directory, remove_directory
-from stratum.core.records import Bucket
-from stratum.core.schema import BUCKET, CONFIGURATION, ROOT_INODE, VERSION, bucket_key
+from stratum.core.records import Acl, Bucket
+from stratum.core.schema import BUCKET, CONFIGURATION, ROOT_INODE, VERSION, bucket_key, configuration_key
 from stratum.core.txn import Txn, load, save, scan_records, successor
 from stratum.core.upload_rows import end_uploads_of
 from stratum.core.versions import ENABLED
@@ -33,11 +33,20 @@ class Buckets:
         self._changes = changes
         self._maker = maker
 
-    async def create(self, name: str, owner: str, *, tell: bool = True, lock: bool = False) -> Bucket:
+    async def create(
+        self,
+        name: str,
+        owner: str,
+        *,
+        tell: bool = True,
+        lock: bool = False,
+        acl: Acl | None = None,
+        told: Mapping[str, object] | None = None,
+    ) -> Bucket:
         """Make an empty bucket, durable on return. Raises InvalidBucketName, BucketExists (name, owner).
 
-        `lock`: with object lock, and so with versioning. `tell=False` for the mount: the kernel knows, and holds a lock
-        that an invalidation would wait for.
+        `lock`: with object lock, and so with versioning. `told`: kind -> configuration that it has from birth.
+        `tell=False` for the mount: the kernel knows, and holds a lock that an invalidation would wait for.
         """
         check_bucket_name(name)
         maker = self._maker()
@@ -48,8 +57,10 @@ class Buckets:
                 raise BucketExists(name, old.owner)
             root, changes = make_directory(txn, ROOT_INODE, name.encode() + b"/", maker, explicit=True)
             versioning = ENABLED if lock else ""
-            bucket = Bucket(root=root, created=maker.now, owner=owner, versioning=versioning, lock=lock)
+            bucket = Bucket(root=root, created=maker.now, owner=owner, versioning=versioning, lock=lock, acl=acl)
             save(txn, bucket_key(name), bucket)
+            for kind, record in (told or {}).items():
+                save(txn, configuration_key(name, kind), record)
             return bucket, changes
 
         bucket, changes = await self._meta.write(change)
@@ -59,7 +70,7 @@ class Buckets:
         return bucket
 
     async def delete(self, name: str, *, tell: bool = True) -> None:
-        """Delete an empty bucket and its uploads under way; `tell` as in `create`. Raises NoSuchBucket, BucketNotEmpty."""
+        """Delete an empty bucket and its uploads; `tell` as in `create`. Raises NoSuchBucket, BucketNotEmpty."""
         now = self._maker().now
 
         def change(txn: Txn) -> list[Change]:

@@ -30,6 +30,7 @@ from stratum.engine.disk_events import DiskEvents
 from stratum.engine.files import Files
 from stratum.engine.first_writes import FirstWrites
 from stratum.engine.follow_ups import FollowUps, follow_ups
+from stratum.engine.grounds import Grounds
 from stratum.engine.keys import NO_MASTER_KEYS, Keys, MasterKeys
 from stratum.engine.lifecycle import Lifecycle
 from stratum.engine.notifications import Notifying
@@ -73,6 +74,7 @@ class Engine:
     files: Files
     credentials: Credentials
     users: Users
+    grounds: Grounds
     keys: Keys
     sealing: Sealing
     reaper: Reaper
@@ -147,8 +149,7 @@ async def _put_together(
     owner: tuple[int, int],
     masters: MasterKeys,
 ) -> tuple[Engine, list[Callable[[], Awaitable[None]]]]:
-    meta, limits = store.meta, settings.limits
-    ids = VolumeIds(meta)
+    meta, limits, ids = store.meta, settings.limits, VolumeIds(store.meta)
     first = FirstWrites(meta, ids, now_ns, owner, limits.disk_check_interval)
     volumes = _volumes_of(store, settings, ids, now_ns, lambda *damage: repairer.note_damage(*damage))
     contents, changes = Contents(meta, volumes, limits), Changes()
@@ -185,6 +186,7 @@ async def _put_together(
         files=files,
         credentials=Credentials(meta, root, limits, now_ns),
         users=Users(meta, limits, now_ns),
+        grounds=Grounds(meta),
         keys=keys,
         sealing=sealing,
         reaper=Reaper(around, volumes, store.disks, limits, lambda: ids.first),

@@ -83,6 +83,7 @@ class Uploads:
             retention=spec.retention,
             legal_hold=spec.legal_hold,
             storage_class=spec.storage_class,
+            initiator=spec.principal,
             sealed=None if spec.seal is None else (await self._around.sealing.make(spec.seal)).sealed,
         )
 

@@ -4,7 +4,7 @@ Room: stratum/s3. May import: core, engine, s3.{http, payload, routes}.
 """
 
 from collections.abc import Callable, Coroutine, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from stratum.core.principals import Principal
@@ -12,6 +12,18 @@ from stratum.engine.engine import Engine
 from stratum.s3.http import Request, Response
 from stratum.s3.payload import Payload
 from stratum.s3.routes import Route
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Signing:
+    """How a request was signed, for policies that ask. Nothing is set for an anonymous one."""
+
+    auth_type: str = ""  # s3:authType
+    signed_s: int | None = None  # seconds since the epoch
+    more: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # further condition keys
+
+
+UNSIGNED = Signing()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,6 +36,7 @@ class Call:
     principal: Principal
     route: Route
     payload: Payload  # the decoded body, and what vouches for it
+    signing: Signing = UNSIGNED
 
     @property
     def bucket(self) -> str:

@@ -2,7 +2,8 @@
 
 Room: stratum/s3. May import: core, engine, s3.*.
 
-The order is: name the operation, verify the signature, run the handler. The one place where errors become answers.
+The order is: verify the signature, name the operation, ask whether it may be done, run the handler. The one place
+where errors become answers.
 """
 
 import logging
@@ -11,7 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from stratum.core.errors import StratumError
-from stratum.core.principals import Principal
+from stratum.core.principals import ANONYMOUS, Principal
 from stratum.engine.engine import Engine
 from stratum.s3 import (
     access_control,
@@ -37,13 +38,15 @@ from stratum.s3 import (
     versioning,
     website,
 )
-from stratum.s3.call import Call, Handler
+from stratum.s3.authorisation import authorise, refusal_instead
+from stratum.s3.call import UNSIGNED, Call, Handler, Signing
 from stratum.s3.errors import S3Error, error_response
 from stratum.s3.form import is_form
 from stratum.s3.form_upload import form_call
 from stratum.s3.hosts import Hosts
 from stratum.s3.http import Request, Response
 from stratum.s3.payload import open_payload
+from stratum.s3.policy_context import BY_HEADER, BY_QUERY
 from stratum.s3.routes import Op, Route, parse_query, route
 from stratum.s3.sigv4 import Verified, Verifier
 from stratum.s3.unserved import refuse_unserved
@@ -128,9 +131,12 @@ HANDLERS: Mapping[Op, Handler] = {
 NO_DEFAULT_CHECKSUM = {Op.COMPLETE_UPLOAD, Op.DELETE_OBJECTS, Op.CREATE_BUCKET}
 
 
-async def _nobodys(call: Call) -> Response:
-    """What anyone may do: nothing."""
-    raise S3Error("AccessDenied")
+def _signing(verified: Verified) -> Signing:
+    if not verified.access_key:
+        return UNSIGNED
+    more = {"s3:signatureversion": ("AWS",)} if verified.old else {}
+    auth_type = BY_QUERY if verified.presigned else BY_HEADER
+    return Signing(auth_type=auth_type, signed_s=verified.signed_s, more=more)
 
 
 class S3Door:
@@ -179,11 +185,11 @@ class S3Door:
         if request.method == "OPTIONS":
             return cors.preflight(self._engine, request)
         if request.website:
-            return await serve_website(self._engine, request, _nobodys)
+            return await serve_website(self._engine, request, self._run)
         if is_form(request):
             call = await form_call(self._engine, request, now_s=self._now_s(), principal_of=self._signed_by)
             return await self._run(call)
-        verified = self._verifier.verify(request, now_s=self._now_s())
+        verified = self._verifier.verify(request, now_s=self._now_s(), anonymous=True)
         request = replace(request, headers=[*request.headers, *verified.moved_headers])
         copying = request.header("x-amz-copy-source") is not None
         found = route(
@@ -197,13 +203,18 @@ class S3Door:
 
     async def _run(self, call: Call) -> Response:
         refuse_unserved(call)
-        return await HANDLERS[call.route.op](call)
+        await authorise(call)
+        try:
+            return await HANDLERS[call.route.op](call)
+        except StratumError as error:
+            told = refusal_instead(call, error)
+            if told is error:
+                raise
+            raise told from error
 
     def _signed_by(self, access_key: str | None) -> Principal:
-        """Who asks. Nobody in particular may do nothing."""
-        if access_key is None:
-            raise S3Error("AccessDenied")
-        return self._engine.credentials.principal_of(access_key)
+        """Who asks: whose the access key is; without one, nobody in particular."""
+        return self._engine.credentials.principal_of(access_key) if access_key else ANONYMOUS
 
     def _call(self, request: Request, found: Route, verified: Verified) -> Call:
         default = "" if found.op in NO_DEFAULT_CHECKSUM else "crc64nvme"
@@ -211,7 +222,8 @@ class S3Door:
             engine=self._engine,
             request=request,
             headers=request.header_map(),
-            principal=self._engine.credentials.principal_of(verified.access_key),
+            principal=self._signed_by(verified.access_key),
+            signing=_signing(verified),
             route=found,
             payload=open_payload(
                 request,

@@ -17,7 +17,7 @@ from urllib.parse import quote, urlencode, urlsplit
 from stratum.core.principals import Principal
 from stratum.engine.engine import Engine
 from stratum.s3.answers import xml_answer
-from stratum.s3.call import Call
+from stratum.s3.call import UNSIGNED, Call, Signing
 from stratum.s3.errors import S3Error
 from stratum.s3.form import Form, read_form
 from stratum.s3.form_policy import allowed_sizes, signer_of
@@ -25,6 +25,7 @@ from stratum.s3.headers import META, STORED, checked
 from stratum.s3.http import Headers, Request, Response
 from stratum.s3.object_write import put_object
 from stratum.s3.payload import open_form_payload
+from stratum.s3.policy_context import BY_FORM
 from stratum.s3.routes import Op, parse_query, route
 from stratum.s3.sub_resources import Level
 from stratum.s3.xml import child_text, children, node, parse
@@ -75,6 +76,7 @@ async def form_call(
         request=as_put,
         headers=as_put.header_map(),
         principal=principal_of(signer),
+        signing=Signing(auth_type=BY_FORM) if signer is not None else UNSIGNED,
         route=replace(found, level=Level.OBJECT, key=key, query=query),
         payload=open_form_payload(_Within(form, sizes, engine.limits.part_bytes_max), headers),
     )

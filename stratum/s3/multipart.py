@@ -9,6 +9,7 @@ import re
 from stratum.core.checksums import ALGORITHMS
 from stratum.core.multipart import algorithm_of
 from stratum.core.objects import PartName, UploadSpec
+from stratum.core.principals import ANONYMOUS_ID
 from stratum.core.records import Part, Upload
 from stratum.s3.access_control import refuse_grants
 from stratum.s3.answers import checksum_headers, checksum_nodes, owner_node, prefix_nodes, quoted, shown, xml_answer
@@ -52,6 +53,7 @@ async def create_upload(call: Call) -> Response:
         legal_hold=legal_hold,
         storage_class=storage_class_of(call.headers),
         seal=seal_spec(call),
+        principal=call.principal.user or ANONYMOUS_ID,
     )
     upload = await call.engine.uploads.create(call.bucket, call.key, spec)
     headers = []

@@ -12,6 +12,7 @@ from stratum.core.errors import MarkerFound, StratumError
 from stratum.core.objects import CopySpec, Deleted, ObjectView, PutSpec
 from stratum.s3.access_control import refuse_grants
 from stratum.s3.answers import checksum_headers, checksum_nodes, quoted, xml_answer
+from stratum.s3.authorisation import check_deletion
 from stratum.s3.call import Call
 from stratum.s3.checksum_headers import wanted_algorithm
 from stratum.s3.encryption import seal_spec, source_key, written_headers
@@ -203,6 +204,7 @@ async def _delete_all(call: Call, objects: list[Node]) -> list[tuple[str, Node]]
 async def _delete_one(call: Call, element: Node) -> tuple[str, Node]:
     key, version = child_text(element, "Key") or "", child_text(element, "VersionId")
     try:
+        check_deletion(call, key.encode(), version or None)
         deleted = await call.engine.objects.delete(
             call.bucket,
             key.encode(),

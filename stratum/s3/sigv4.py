@@ -22,11 +22,11 @@ from datetime import UTC, datetime
 from urllib.parse import quote, unquote_to_bytes
 
 from stratum.core.errors import NoSuchCredential
-from stratum.s3.claims import ALGORITHM, UNSIGNED_PAYLOAD, Claim, claim_of, moved_headers
+from stratum.s3.claims import ALGORITHM, SIGNING_PARAMETERS, UNSIGNED_PAYLOAD, Claim, claim_of, moved_headers
 from stratum.s3.errors import S3Error
 from stratum.s3.http import Headers, Request
 from stratum.s3.routes import Query, parse_query
-from stratum.s3.sigv2 import OldClaim, check_old, old_claim_of, old_signature, strings_to_sign
+from stratum.s3.sigv2 import PARAMETERS, OldClaim, check_old, old_claim_of, old_signature, strings_to_sign
 
 SKEW_SECONDS_MAX = 15 * 60
 SIGNING_KEYS_MAX = 1024
@@ -34,6 +34,7 @@ EMPTY_SHA256 = hashlib.sha256(b"").hexdigest()
 
 _UNRESERVED_PATH = re.compile(rb"[A-Za-z0-9/_.~-]*")
 _CUSTOMER_KEY = re.compile(r"(customer-key[:=])[^\n&]*")  # of SSE-C: shown nowhere, not even to who sent it
+CREDENTIAL_PARAMETERS = frozenset(map(str.lower, SIGNING_PARAMETERS | PARAMETERS))
 NOBODYS_SECRET = "x" * 40  # signs for access keys that do not exist (V4)
 
 
@@ -70,6 +71,8 @@ class Verified:
     seal: Callable[[], Seal] = field(repr=False)  # begins the chain of signatures of an aws-chunked body
     moved_headers: Headers = field(default_factory=list)  # x-amz-* parameters of the URL: treat them as headers
     presigned: bool = False
+    signed_s: int | None = None  # when, seconds since the epoch, where that is known
+    old: bool = False  # by signature version 2
 
 
 class Verifier:
@@ -80,9 +83,10 @@ class Verifier:
         self._secret_of = secret_of
         self._keys: OrderedDict[tuple[str, ...], bytes] = OrderedDict()
 
-    def verify(self, request: Request, *, now_s: int) -> Verified:
+    def verify(self, request: Request, *, now_s: int, anonymous: bool = False) -> Verified:
         """Return who signed the request at `now_s`, seconds since the epoch.
 
+        `anonymous`: of one that claims to be nobody's the access key is empty; else it is refused.
         Raises AccessDenied (nobody did, it has expired, or a header is not signed), SignatureDoesNotMatch,
         InvalidAccessKeyId, RequestTimeTooSkewed, AuthorizationHeaderMalformed and the like.
         """
@@ -92,7 +96,7 @@ class Verifier:
             return self._verify_old(old, request, query, now_s)
         claim = claim_of(request, query)
         if claim is None:
-            raise S3Error("AccessDenied")
+            return _nobodys(request, query, anonymous=anonymous)
         self._check_scope(claim)
         check_time(claim, now_s)
         check_signed_headers(claim, request)
@@ -104,6 +108,7 @@ class Verifier:
             seal=lambda: Seal(key, claim.timestamp, claim.scope, claim.signature),
             moved_headers=moved_headers(request, query),
             presigned=claim.presigned,
+            signed_s=claim.time_s,
         )
 
     def _verify_old(self, claim: OldClaim, request: Request, query: Query, now_s: int) -> Verified:
@@ -123,6 +128,7 @@ class Verifier:
             seal=_no_seal,
             moved_headers=moved_headers(request, query) if claim.presigned else [],
             presigned=claim.presigned,
+            old=True,
         )
 
     def _secret(self, access_key: str) -> tuple[str, bool]:
@@ -174,6 +180,16 @@ class Verifier:
         else:
             self._keys.move_to_end(name)
         return key
+
+
+def _nobodys(request: Request, query: Query, *, anonymous: bool) -> Verified:
+    """An anonymous request: with nothing at all in it that could be part of a signature."""
+    pieces = CREDENTIAL_PARAMETERS & {name.lower() for name in query}
+    if not anonymous or pieces:
+        raise S3Error("AccessDenied")
+    content_sha256 = request.header("x-amz-content-sha256") or UNSIGNED_PAYLOAD
+    moved = moved_headers(request, query)
+    return Verified(access_key="", content_sha256=content_sha256, seal=_no_seal, moved_headers=moved)
 
 
 def _no_seal() -> Seal:

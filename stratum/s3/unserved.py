@@ -1,11 +1,10 @@
 """Request headers that ask for something Stratum does not do yet: refused by name, never ignored.
 
-Room: stratum/s3. May import: s3.{answers, call, errors}.
+Room: stratum/s3. May import: s3.{call, errors}.
 
 An object that was to be encrypted, locked or tagged and silently is not would be worse than a refusal.
 """
 
-from stratum.s3.answers import OWNER_ID
 from stratum.s3.call import Call
 from stratum.s3.errors import S3Error
 
@@ -13,9 +12,7 @@ UNSERVED = ("x-amz-write-offset-bytes",)
 
 
 def refuse_unserved(call: Call) -> None:
-    """Raise S3Error NotImplemented, or AccessDenied for another expected owner."""
+    """Raise S3Error NotImplemented."""
     for name in call.headers:
         if name.startswith(UNSERVED):
             raise S3Error("NotImplemented", Header=name)
-    if call.headers.get("x-amz-expected-bucket-owner", OWNER_ID) != OWNER_ID:
-        raise S3Error("AccessDenied")
