@@ -13,7 +13,7 @@ Invariants
 """
 
 import logging
-import secrets
+import random
 from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
 from contextlib import suppress
 from functools import partial
@@ -95,8 +95,7 @@ class Exchanges:
         self._under_way += 1
         try:
             if scope.get("state", {}).get(OWN):
-                with trio.CancelScope() as going:
-                    await self._exchange(scope, RequestBody(receive, self._limits, going.cancel), send)
+                await self._exchange(scope, RequestBody(receive, self._limits, scope["state"][CUT]), send)
             else:
                 await self._run_watched(scope, receive, send)
         finally:
@@ -111,7 +110,7 @@ class Exchanges:
 
     async def _exchange(self, scope: Scope, body: RequestBody, send: Send) -> None:
         if not _has_body(scope["headers"]):
-            await body.skip()
+            await self._take_nothing(scope, body)
         request = Request(
             method=scope["method"],
             raw_path=scope["raw_path"],
@@ -120,11 +119,17 @@ class Exchanges:
             body=body,
             peer=(scope.get("client") or ("",))[0],
             scheme=scope["scheme"],
-            request_id=secrets.token_hex(8).upper(),
+            request_id=f"{random.getrandbits(64):016X}",
         )
         refusal = self._refusal(scope)
         response = await self._door.handle(request) if refusal is None else _refused(refusal, request)
         await _Answer(scope, body, send, self._limits).give(response)
+
+    async def _take_nothing(self, scope: Scope, body: RequestBody) -> None:
+        if scope.get("state", {}).get(OWN) and not any(name == b"expect" for name, _ in scope["headers"]):
+            body.ended.set()  # our connection need not be asked
+        else:
+            await body.skip()
 
     def _refusal(self, scope: Scope) -> S3Error | None:
         """What is refused before anybody looks at it."""

@@ -100,7 +100,7 @@ class Connection:
                 return False
             if exchange.answer.close or self._ending.is_set():
                 return not exchange.body_ended or bool(self._incoming.buffer)
-            if not await exchange.skip_rest():
+            if not exchange.body_ended and not await exchange.skip_rest():
                 return True
         raise AssertionError("counting does not end")
 
@@ -129,14 +129,16 @@ class Connection:
         incoming, seen = self._incoming, 0
         if not await self._first_bytes():
             return None
-        with trio.move_on_after(self._limits.header_time):
-            while not (end := find_head(incoming.buffer, seen, self._limits)):
-                seen = len(incoming.buffer)
-                if not await incoming.more():
-                    return None
-            head, incoming.buffer = incoming.buffer[:end], incoming.buffer[end:]
-            return parse_head(head, self._limits)
-        raise S3Error("RequestTimeout")
+        if not (end := find_head(incoming.buffer, seen, self._limits)):
+            with trio.move_on_after(self._limits.header_time) as waiting:
+                while not (end := find_head(incoming.buffer, seen, self._limits)):
+                    seen = len(incoming.buffer)
+                    if not await incoming.more():
+                        return None
+            if waiting.cancelled_caught:
+                raise S3Error("RequestTimeout")
+        head, incoming.buffer = incoming.buffer[:end], incoming.buffer[end:]
+        return parse_head(head, self._limits)
 
     async def _first_bytes(self) -> bool:
         """Wait until something of a request is there. Empty lines before it are none (RFC 9112, 2.2)."""
