@@ -20,7 +20,8 @@ from functools import partial
 from pathlib import Path
 
 sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1] / "evidence")]
-import raw  # noqa: E402 - the folder is on the path only now
+import connections  # noqa: E402 - the folder is on the path only now
+import raw  # noqa: E402
 from client import Client  # noqa: E402
 from server import Server, free_port  # noqa: E402
 
@@ -192,7 +193,9 @@ def render(results: dict[str, Rates], commit: str) -> str:
     ]
     for title, rates in results.items():
         lines += [f"### {title}", "", "| what | rate |", "|---|---|"]
-        lines += [f"| {name} | {rate:,.0f} {unit} |" for name, (rate, unit) in rates.items()]
+        lines += [
+            f"| {name} | {rate:,.{1 if unit == 'times' else 0}f} {unit} |" for name, (rate, unit) in rates.items()
+        ]
         lines.append("")
     return "\n".join(lines)
 
@@ -223,6 +226,7 @@ def main() -> None:
             "127.0.0.1", server.port, env["AWS_ACCESS_KEY_ID"], env["AWS_SECRET_ACCESS_KEY"]
         )
         results = {"Raw, this machine, same run": raw_rates(server.base) | empty_rates(options.small)}
+        results["HTTP/1.1: our connection beside hypercorn's"] = connections.rates()
         results["S3 door"] = s3_rates(make, options.small)
         results["Mount"] = mount_rates(server.mount / "bench" / "files", options.small)
     finally:

@@ -186,8 +186,10 @@ class _Server:
             return
         if tls:
             wire.rest()
-            with trio.fail_after(self.serving.limits.header_time):
+            with trio.move_on_after(self.serving.limits.header_time) as waiting:
                 await wire.do_handshake()
+            if waiting.cancelled_caught:
+                return
         await Connection(
             self.app, wire, self.serving.limits, dates=self._dates, ending=self._ending, state=state, tls=tls
         ).run()

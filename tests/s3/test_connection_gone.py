@@ -2,7 +2,9 @@
 
 import logging
 import os
+import ssl
 import struct
+import time
 
 import pytest
 import trio
@@ -12,6 +14,8 @@ from stratum.core.config import Limits
 from stratum.s3.app import make_app
 from stratum.s3.http import Request, Response
 from stratum.s3.serve import Serving, open_listener, serve_app
+from stratum.serve.self_signed import renew
+from stratum.serve.tls import load
 from tests.s3.connections import ToyDoor, connected, statuses
 
 GET = b"GET /b/k HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -59,14 +63,14 @@ async def test_a_client_that_goes_away_leaves_nothing_running(answer, sent):
 async def served(nursery):
     """Call it with a door to serve it; returns a function that connects, with real sockets."""
 
-    async def start(door: ToyDoor, limits=None):
+    async def start(door: ToyDoor, limits=None, tls=None):
         limits = limits or Limits()
         stop = trio.Event()
         stops.append(stop)
         listener = open_listener("127.0.0.1", 0)
 
         async def run(task_status):
-            serving = Serving(limits=limits)
+            serving = Serving(limits=limits, tls=tls)
             await serve_app(
                 make_app(door, limits), listener, stop=stop.wait, grace=1, serving=serving, task_status=task_status
             )
@@ -139,6 +143,56 @@ async def test_who_finds_no_place_is_told_to_slow_down(served):
             with trio.fail_after(5):
                 answer = b"".join([piece async for piece in turned_away])
     assert statuses(answer) == [503]
+
+
+@pytest.fixture(scope="module")
+def tls(tmp_path_factory):
+    return lambda: load(renew(tmp_path_factory.mktemp("tls"), ("127.0.0.1",), time.time()), None)
+
+
+def sure() -> ssl.SSLContext:
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    return context
+
+
+@pytest.mark.parametrize("sent", [b"", b"\x16\x03\x01", GET, bytes(10_000)])
+async def test_who_does_not_get_through_the_handshake_is_no_bug_and_leaves_nothing(served, tls, sent, caplog):
+    door = ToyDoor()
+    connect = await served(door, Limits(header_time=0.2), tls)
+    before = descriptors()
+    stays, leaves = await connect(), await connect()
+    await stays.send_all(sent)
+    await leaves.send_all(sent)
+    await leaves.aclose()
+    with trio.fail_after(5):
+        try:
+            async for _ in stays:
+                pass
+        except trio.BrokenResourceError:
+            pass
+    await stays.aclose()
+    await until(lambda: descriptors() <= before)
+    assert [record for record in caplog.records if record.levelno >= logging.WARNING] == []
+    assert door.requests == []
+
+
+@pytest.mark.parametrize(("answer", "sent"), WAYS.values(), ids=WAYS)
+async def test_no_descriptor_is_left_of_it_over_tls(served, tls, answer, sent, caplog):
+    door = ToyDoor(answer)
+    with caplog.at_level(logging.CRITICAL):
+        connect = await served(door, tls=tls)
+        before = descriptors()
+        for way in ("ends", "vanishes"):
+            asked = len(door.requests)
+            plain = await connect()
+            stream = trio.SSLStream(plain, sure(), server_hostname="127.0.0.1", https_compatible=True)
+            await stream.send_all(sent or b"\r\n")
+            if b"\r\n\r\n" in sent:
+                await until(lambda: len(door.requests) > asked)  # noqa: B023
+            await (stream if way == "ends" else plain).aclose()
+        await until(lambda: descriptors() <= before)
+    assert door.bodies == []
 
 
 async def test_a_console_page_is_served_over_the_connection_too():
