@@ -19,6 +19,7 @@ from stratum.core.namespace import DirectoryMaker
 from stratum.core.records import Volume
 from stratum.core.schema import volume_key
 from stratum.core.txn import load
+from stratum.engine.access_logs import AccessLogs
 from stratum.engine.buckets import Buckets
 from stratum.engine.changes import Changes
 from stratum.engine.compactor import Compactor
@@ -99,6 +100,11 @@ class Engine:
         """What tells of events."""
         return self.follow_ups.notifying
 
+    @property
+    def access_logs(self) -> AccessLogs:
+        """What writes lines about requests into buckets."""
+        return self.follow_ups.access_logs
+
 
 @asynccontextmanager
 async def open_engine(
@@ -134,7 +140,7 @@ async def open_engine(
 
 async def _wind_up(engine: Engine) -> None:
     """Put everything in order for a stop. What cannot be done now, the next start does."""
-    for step in (engine.files.close, engine.volumes.close, engine.repairer.record_seals):
+    for step in (engine.follow_ups.close, engine.files.close, engine.volumes.close, engine.repairer.record_seals):
         try:
             await step()
         except StratumError as error:

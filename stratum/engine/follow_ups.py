@@ -1,12 +1,14 @@
 """The services that work off what follows from writes and requests, put together.
 
-Room: stratum/engine. May import: core, store.webhooks, engine.{lifecycle, notifications, objects, surroundings}.
+Room: stratum/engine. May import: core, store.webhooks, engine.{access_logs, lifecycle, notifications, objects,
+surroundings}.
 """
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from stratum.core.config import Settings
+from stratum.engine.access_logs import AccessLogs
 from stratum.engine.lifecycle import Lifecycle
 from stratum.engine.notifications import Notifying, Sender
 from stratum.engine.objects import Objects
@@ -20,11 +22,16 @@ class FollowUps:
 
     lifecycle: Lifecycle
     notifying: Notifying
+    access_logs: AccessLogs
 
     @property
     def services(self) -> list[Callable[[], Awaitable[None]]]:
         """What runs for as long as the engine does."""
-        return [self.lifecycle.run, self.notifying.run]
+        return [self.lifecycle.run, self.notifying.run, self.access_logs.run]
+
+    async def close(self) -> None:
+        """Write what waits in memory."""
+        await self.access_logs.deliver_all()
 
 
 def follow_ups(around: Surroundings, objects: Objects, settings: Settings, sender: Sender | None = None) -> FollowUps:
@@ -33,4 +40,5 @@ def follow_ups(around: Surroundings, objects: Objects, settings: Settings, sende
     around.consequences.add(lifecycle)
     notifying = Notifying(around, settings.notify, settings.limits, settings.region, sender or Webhooks())
     around.consequences.add(notifying)
-    return FollowUps(lifecycle, notifying)
+    access_logs = AccessLogs(around, objects, settings.limits, settings.region)
+    return FollowUps(lifecycle, notifying, access_logs)

@@ -8,7 +8,9 @@ where errors become answers.
 
 import logging
 import secrets
+import time
 from collections.abc import Callable, Mapping
+from contextvars import ContextVar
 from dataclasses import replace
 
 from stratum.core.errors import StratumError
@@ -16,6 +18,7 @@ from stratum.core.principals import ANONYMOUS, Principal
 from stratum.engine.engine import Engine
 from stratum.s3 import (
     access_control,
+    access_log_configuration,
     attributes,
     bucket_encryption,
     bucket_policy,
@@ -38,9 +41,10 @@ from stratum.s3 import (
     versioning,
     website,
 )
+from stratum.s3.access_log import Exchange, logged
 from stratum.s3.authorisation import authorise, refusal_instead
 from stratum.s3.call import UNSIGNED, Call, Handler, Signing
-from stratum.s3.errors import S3Error, error_response
+from stratum.s3.errors import S3Error, answer_for, error_response
 from stratum.s3.form import is_form
 from stratum.s3.form_upload import form_call
 from stratum.s3.hosts import Hosts
@@ -124,10 +128,13 @@ HANDLERS: Mapping[Op, Handler] = {
     Op.DELETE_BUCKET_LIFECYCLE: lifecycle.delete_bucket_lifecycle,
     Op.GET_BUCKET_NOTIFICATION: notification.get_bucket_notification,
     Op.PUT_BUCKET_NOTIFICATION: notification.put_bucket_notification,
+    Op.GET_BUCKET_LOGGING: access_log_configuration.get_bucket_logging,
+    Op.PUT_BUCKET_LOGGING: access_log_configuration.put_bucket_logging,
     Op.GET_UNSET: service.get_unset,
     Op.DELETE_UNSET: service.delete_unset,
 }
 
+_CALL: ContextVar[Call | None] = ContextVar("call", default=None)  # of the request under way in this task
 NO_DEFAULT_CHECKSUM = {Op.COMPLETE_UPLOAD, Op.DELETE_OBJECTS, Op.CREATE_BUCKET}
 
 
@@ -154,21 +161,23 @@ class S3Door:
     async def handle(self, request: Request) -> Response:
         """Return the answer; never raises but for cancellation."""
         self._under_way += 1
-        request = self._hosts.arrived(request)
+        request, begun, code = self._hosts.arrived(request), time.monotonic(), ""
+        _CALL.set(None)
         try:
             response = await self._answer(request)
         except StratumError as error:
             if not isinstance(error, S3Error):
                 log.info("%s %s: %s", request.method, type(error).__name__, error)
-            response = self._refusal(error, request)
+            code, response = answer_for(error).code, self._refusal(error, request)
         except Exception:
             log.exception("%s failed; this is a bug", request.method)
-            response = self._refusal(S3Error("InternalError"), request)
+            code, response = "InternalError", self._refusal(S3Error("InternalError"), request)
         finally:
             self._under_way -= 1
         response = cors.with_cors(self._engine, request, response)
         named = [(b"x-amz-request-id", request.request_id.encode()), (b"x-amz-id-2", self._host_id.encode())]
-        return replace(response, headers=[*response.headers, *named])
+        response = replace(response, headers=[*response.headers, *named])
+        return logged(self._engine, Exchange(request, _CALL.get(), code, begun, self._now_s(), self._host_id), response)
 
     def _refusal(self, error: StratumError, request: Request) -> Response:
         return error_response(
@@ -202,6 +211,7 @@ class S3Door:
         return await self._run(self._call(request, found, verified))
 
     async def _run(self, call: Call) -> Response:
+        _CALL.set(call)
         refuse_unserved(call)
         await authorise(call)
         try:

@@ -101,6 +101,8 @@ class Op(Enum):
     DELETE_BUCKET_LIFECYCLE = auto()
     GET_BUCKET_NOTIFICATION = auto()
     PUT_BUCKET_NOTIFICATION = auto()
+    GET_BUCKET_LOGGING = auto()
+    PUT_BUCKET_LOGGING = auto()
 
     GET_UNSET = auto()  # a configuration nobody stored: `Route.unset` is the answer, once the bucket or key exists
     DELETE_UNSET = auto()  # taking away what is not there: 204, once the bucket or key exists
@@ -177,6 +179,8 @@ TABLE: Mapping[tuple[Level, str, str], tuple[Op, str]] = {
     (BUCKET, "DELETE", "lifecycle"): (Op.DELETE_BUCKET_LIFECYCLE, ""),
     (BUCKET, "GET", "notification"): (Op.GET_BUCKET_NOTIFICATION, ""),
     (BUCKET, "PUT", "notification"): (Op.PUT_BUCKET_NOTIFICATION, ""),
+    (BUCKET, "GET", "logging"): (Op.GET_BUCKET_LOGGING, ""),
+    (BUCKET, "PUT", "logging"): (Op.PUT_BUCKET_LOGGING, ""),
     (OBJECT, "GET", "tagging"): (Op.GET_OBJECT_TAGGING, "versionId"),
     (OBJECT, "PUT", "tagging"): (Op.PUT_OBJECT_TAGGING, "versionId"),
     (OBJECT, "DELETE", "tagging"): (Op.DELETE_OBJECT_TAGGING, "versionId"),

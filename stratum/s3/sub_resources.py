@@ -91,7 +91,6 @@ UNSET: Mapping[tuple[Level, str], Unset] = {
     (_B, "accelerate"): _empty("AccelerateConfiguration"),
     (_B, "analytics"): _empty("ListBucketAnalyticsConfigurationResult", _NOT_TRUNCATED),
     (_B, "inventory"): _empty("ListInventoryConfigurationsResult", _NOT_TRUNCATED),
-    (_B, "logging"): _empty("BucketLoggingStatus"),
     (_B, "metrics"): _empty("ListMetricsConfigurationsResult", _NOT_TRUNCATED),
     (_B, "ownershipControls"): Unset("OwnershipControlsNotFoundError"),
     (_B, "replication"): Unset("ReplicationConfigurationNotFoundError"),
