@@ -1,0 +1,58 @@
+"""A real `stratumfs` for the suite: a fresh store of six disk folders, mounted in a temporary folder."""
+
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "evidence"))
+
+from served import READY_WITHIN_S, Served
+
+COMMAND = "from stratum.serve.mount_command import main; main()"
+
+
+class ServedMount(Served):
+    """One mount of one tree. Use as a context; `bucket()` makes a folder to work in."""
+
+    def __init__(self, tree: Path) -> None:
+        super().__init__(tree)
+        self.mountpoint = self.base / "mnt"
+
+    def start(self, **more: str) -> float:
+        """Mount it; return the seconds that took. `more`: environment variables."""
+        begun = time.monotonic()
+        command = [sys.executable, "-c", COMMAND, "--config", str(self.config), str(self.mountpoint)]
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                command, stdout=log, stderr=log, cwd=self.base, env=self._environment() | more
+            )
+        while time.monotonic() - begun < READY_WITHIN_S:
+            text = self.log.read_text(errors="replace")
+            if re.search(r"^ready .*mount=", text, re.MULTILINE):
+                return time.monotonic() - begun
+            if self.process.poll() is not None:
+                raise RuntimeError(f"stratumfs ended with {self.process.returncode}:\n{text[-3000:]}")
+            time.sleep(0.05)
+        raise RuntimeError(f"the mount did not become ready:\n{self.log.read_text()[-3000:]}")
+
+    def bucket(self, name: str) -> Path:
+        """Make a bucket, as the mount does: a folder at its top."""
+        path = self.mountpoint / name
+        path.mkdir()
+        return path
+
+    def file_system(self) -> str:
+        """The line of /proc/self/mounts about it, without the place."""
+        lines = Path("/proc/self/mounts").read_text().splitlines()
+        _, _, *rest = next(line for line in lines if f" {self.mountpoint} " in line).split(" ")
+        return " ".join(rest[:2])
+
+    def close(self) -> None:
+        """End it, and never leave the mount behind or delete through it."""
+        if self.process is not None and self.process.poll() is None:
+            self.stop()
+        if self.mountpoint.is_mount():
+            subprocess.run(["umount", "-l", str(self.mountpoint)], check=True)
+        super().close()
