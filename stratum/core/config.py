@@ -46,6 +46,20 @@ class Limits:
     requests: int = 512  # S3 requests under way
     disk_threads: int = 24
 
+    # Tiers (engine/mover.py, engine/cold_cache.py)
+    moves: int = 2  # volumes moved at the same time; each takes a few pieces of memory
+    move_bytes_per_second: int = 100 * MIB  # of all moves together; less while the foreground waits
+    cold_cache_bytes: int = 64 * MIB  # cells of held volumes kept in memory; verified again at each use
+    cold_ahead_bytes: int = 16 * MIB  # that a sequential reader is ahead of itself, at most
+    cold_requests: int = 32  # to one remote backend at the same time
+    cold_request_time: float = 60.0  # seconds without an answer, or without the next bytes of one
+    cold_attempts: int = 4  # of a request that failed for a reason that may pass
+    cold_pause: float = 30.0  # seconds until a remote backend that failed is tried again
+    cold_sweep_interval: float = 86_400.0  # seconds between two listings of what a remote backend holds of ours
+    cold_sweep_pause: float = 1.0  # seconds between two pages of such a listing
+    wishes: int = 1_000_000  # volumes waiting to be moved
+    seal_delay: float = 60.0  # seconds a pack stays open that somebody wants moved when it suits
+
     # Times, in seconds
     publish_delay: float = 0.05  # close to publication (design section 7)
     reap_delay: float = 600.0
@@ -101,6 +115,47 @@ class NotifyTarget:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class WarmTier:
+    """A second set of local disks, with a code of its own: `[tier.warm]`."""
+
+    disks: tuple[PurePath, ...]
+    k: int = 4
+    parity: int = 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ColdTier:
+    """A bucket of a remote S3 service: `[tier.cold.<name>]`. References to secrets: env:NAME or file:/path."""
+
+    name: str
+    bucket: str
+    endpoint_url: str = ""  # empty: AWS
+    region: str = "us-east-1"
+    key_prefix: str = "stratum"
+    access_key_ref: str = ""
+    secret_key_ref: str = ""
+    storage_class: str = ""  # empty: what the bucket does by itself
+    sse: str = ""  # AES256, aws:kms; empty: what the bucket does by itself
+    multipart_threshold_bytes: int = 64 * MIB
+    multipart_chunk_bytes: int = 16 * MIB
+    addressing: str = "auto"  # path, virtual
+    allow_private: bool = False  # addresses that are not public ones are taken too
+    verify: str = "head"  # or read: what was sent is read back as a whole before a move counts
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TierRoute:
+    """Which cold backend takes an object's volumes: `[tier.route.<name>]`. Empty fields match everything."""
+
+    name: str
+    backend: str
+    bucket: str = ""
+    prefix: str = ""
+    tag: str = ""  # key=value
+    metadata: str = ""  # key=value, of x-amz-meta-*
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """One server: where its data is and how it is reached."""
 
@@ -118,6 +173,7 @@ class Settings:
     tls_certificate: PurePath | None = None  # PEM chain; None: plain HTTP, unless self-signed
     tls_key: PurePath | None = None  # None: it stands in the file of the certificate
     tls_self_signed: bool = False  # make a certificate, keep it in the data folder
+    object_ownership: str = "ObjectWriter"  # of new buckets (core/acl.py; docs/decisions/0007)
     log_level: str = "info"
     log_format: str = "auto"  # text, json, auto (text on a terminal)
     master_key_file: str = "auto"  # a path; auto: generated in the data folder; none: nothing is encrypted at rest
@@ -126,6 +182,10 @@ class Settings:
     day_seconds: int = 86_400  # what lifecycle rules take for a day when they act; less for tests and staging only
     notify: tuple[NotifyTarget, ...] = ()  # whom buckets may have told of events
     close: str = "queued"  # or durable: close() of a mounted file waits for its publication
+    warm: WarmTier | None = None
+    cold: tuple[ColdTier, ...] = ()  # the first one takes what no route names
+    routes: tuple[TierRoute, ...] = ()  # by name; the first that matches
+    storage_classes: tuple[tuple[str, str], ...] = ()  # (class, tier) beside STANDARD, which is hot
     limits: Limits = field(default_factory=Limits)
 
     @property

@@ -111,7 +111,6 @@ _UNSET: Mapping[str, str] = {
     "logging": "BucketLogging",
     "metrics": "MetricsConfiguration",
     "notification": "BucketNotification",
-    "ownershipControls": "BucketOwnershipControls",
     "replication": "ReplicationConfiguration",
 }
 NEEDS: Mapping[str, tuple[str, str]] = {**{op: (names, names) for op, names in _SAME.items()}, **_BY_VERSION}

@@ -14,8 +14,6 @@ from stratum.s3.headers import iso_date
 from stratum.s3.http import Response
 from stratum.s3.xml import Node, node, render
 
-OWNER_ID = "stratum"
-
 
 def xml_answer(root: Node, headers: Iterable[tuple[bytes, bytes]] = ()) -> Response:
     """A 200 with an XML body."""
@@ -32,13 +30,13 @@ def shown(key: bytes, *, encode: bool) -> str:
     return quote(key, safe="/") if encode else key.decode(errors="replace")
 
 
-def owner_node(name: str = OWNER_ID) -> Node:
-    """The Owner element."""
-    return node("Owner", node("ID", name), node("DisplayName", name))
+def person_nodes(user: str, name: str) -> tuple[Node, Node]:
+    """What stands in an Owner, Initiator or Grantee: canonical id and display name."""
+    return node("ID", user), node("DisplayName", name)
 
 
-def contents_node(view: ObjectView, *, encode: bool, owner: bool) -> Node:
-    """One object of a listing."""
+def contents_node(view: ObjectView, *, encode: bool, owner: Node | None) -> Node:
+    """One object of a listing; `owner`: as it is to be shown, if at all."""
     inode = view.inode
     parts = [
         node("Key", shown(view.key, encode=encode)),
@@ -49,8 +47,8 @@ def contents_node(view: ObjectView, *, encode: bool, owner: bool) -> Node:
         parts.append(node("ChecksumAlgorithm", inode.checksum.algorithm.upper()))
         parts.append(node("ChecksumType", inode.checksum.kind))
     parts.append(node("Size", str(inode.size)))
-    if owner:
-        parts.append(owner_node())
+    if owner is not None:
+        parts.append(owner)
     parts.append(node("StorageClass", inode.storage_class or "STANDARD"))
     return node("Contents", *parts)
 

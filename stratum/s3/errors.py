@@ -14,6 +14,8 @@ from stratum.s3.xml import MalformedXml, node, printable, render
 
 CODES: Mapping[str, tuple[int, str]] = {
     "NotModified": (304, "Not Modified"),
+    "AccessControlListNotSupported": (400, "The bucket does not allow ACLs"),
+    "AmbiguousGrantByEmailAddress": (400, "The e-mail address you provided is associated with more than one account."),
     "AuthorizationHeaderMalformed": (400, "The authorization header that you provided is not valid."),
     "AuthorizationQueryParametersError": (400, "The query-string authentication parameters are not valid."),
     "BadRequest": (400, "Bad Request"),
@@ -23,6 +25,10 @@ CODES: Mapping[str, tuple[int, str]] = {
     "IllegalVersioningConfigurationException": (400, "The versioning configuration specified is not valid."),
     "IncompleteBody": (400, "You did not provide the number of bytes specified by the Content-Length HTTP header."),
     "InvalidArgument": (400, "Invalid Argument"),
+    "InvalidBucketAclWithObjectOwnership": (
+        400,
+        "Bucket cannot have ACLs set with ObjectOwnership's BucketOwnerEnforced setting",
+    ),
     "InvalidBucketName": (400, "The specified bucket is not valid."),
     "InvalidChunkSizeError": (400, "Only the last chunk is allowed to have a size less than 8192 bytes"),
     "InvalidDigest": (400, "The Content-MD5 or checksum value that you specified is not valid."),
@@ -50,6 +56,7 @@ CODES: Mapping[str, tuple[int, str]] = {
     "InvalidToken": (400, "The provided token is malformed or otherwise not valid."),
     "InvalidURI": (400, "The specified URI couldn't be parsed."),
     "KeyTooLongError": (400, "Your key is too long."),
+    "MalformedACLError": (400, "The ACL that you provided was not well formed or did not validate."),
     "MalformedTrailerError": (400, "The request contained trailing data that was not well-formed."),
     "MalformedPolicy": (400, "The policy that you provided is not valid."),
     "MalformedXML": (400, "The XML that you provided was not well formed or did not validate."),
@@ -64,6 +71,11 @@ CODES: Mapping[str, tuple[int, str]] = {
     "RequestHeaderSectionTooLarge": (400, "The request header exceeded the maximum allowed size."),
     "RequestTimeout": (400, "Your socket connection to the server was not read from within the timeout period."),
     "TooManyConfigurations": (400, "You attempted to create a new configuration but exceeded the limit."),
+    "UnexpectedContent": (400, "This request does not support content"),
+    "UnresolvableGrantByEmailAddress": (
+        400,
+        "The e-mail address you provided does not match any account on record.",
+    ),
     "XAmzContentSHA256Mismatch": (400, "The provided 'x-amz-content-sha256' header does not match what was computed."),
     "AccessDenied": (403, "Access Denied"),
     "AccessForbidden": (403, "CORSResponse: CORS is not enabled for this bucket."),

@@ -15,6 +15,7 @@ from stratum.s3.answers import contents_node, prefix_nodes, shown, xml_answer
 from stratum.s3.call import Call
 from stratum.s3.errors import S3Error
 from stratum.s3.http import Response
+from stratum.s3.owners import Owners
 from stratum.s3.xml import Node, node, printable
 
 
@@ -62,7 +63,7 @@ async def list_objects_v1(call: Call) -> Response:
     ]
     if page.next_after is not None and wanted.delimiter:
         parts.append(node("NextMarker", shown(page.next_after, encode=wanted.encode)))
-    return xml_answer(node("ListBucketResult", *parts, *_common(wanted, page, owner=True)))
+    return xml_answer(node("ListBucketResult", *parts, *_common(wanted, page, Owners(call))))
 
 
 def _prefix_v1(wanted: Wanted) -> str:
@@ -89,8 +90,8 @@ async def list_objects_v2(call: Call) -> Response:
         parts.append(node("ContinuationToken", token))
     if page.next_after is not None:
         parts.append(node("NextContinuationToken", _encode(page.next_after)))
-    owner = call.query.get("fetch-owner", "").lower() == "true"
-    return xml_answer(node("ListBucketResult", *parts, *_common(wanted, page, owner=owner)))
+    owners = Owners(call) if call.query.get("fetch-owner", "").lower() == "true" else None
+    return xml_answer(node("ListBucketResult", *parts, *_common(wanted, page, owners)))
 
 
 async def _page(call: Call, wanted: Wanted, after: bytes) -> ListPage:
@@ -101,13 +102,15 @@ async def _page(call: Call, wanted: Wanted, after: bytes) -> ListPage:
     return await call.engine.objects.list(call.bucket, query)
 
 
-def _common(wanted: Wanted, page: ListPage, *, owner: bool) -> list[Node]:
+def _common(wanted: Wanted, page: ListPage, owners: Owners | None) -> list[Node]:
     parts = [node("IsTruncated", "false" if page.next_after is None else "true")]
     if wanted.delimiter:
         parts.append(node("Delimiter", shown(wanted.delimiter, encode=wanted.encode)))
     if wanted.encode:
         parts.append(node("EncodingType", "url"))
-    parts += [contents_node(view, encode=wanted.encode, owner=owner) for view in page.objects]
+    for view in page.objects:
+        owner = None if owners is None else owners.node(view.inode.owner)
+        parts.append(contents_node(view, encode=wanted.encode, owner=owner))
     return parts + prefix_nodes(page.common_prefixes, encode=wanted.encode)
 
 

@@ -11,8 +11,8 @@ from stratum.core.multipart import algorithm_of
 from stratum.core.objects import PartName, UploadSpec
 from stratum.core.principals import ANONYMOUS_ID
 from stratum.core.records import Part, Upload
-from stratum.s3.access_control import refuse_grants
-from stratum.s3.answers import checksum_headers, checksum_nodes, owner_node, prefix_nodes, quoted, shown, xml_answer
+from stratum.s3.access_control import acl_of_new
+from stratum.s3.answers import checksum_headers, checksum_nodes, prefix_nodes, quoted, shown, xml_answer
 from stratum.s3.call import Call
 from stratum.s3.checksum_headers import check_part_algorithm, checksum_plan, claimed_checksum
 from stratum.s3.encryption import customer_key, part_key, seal_spec, sealed_headers, source_key, written_headers
@@ -30,6 +30,7 @@ from stratum.s3.lifecycle import abort_headers, expiration_headers
 from stratum.s3.listing import page_limit
 from stratum.s3.object_lock import header_lock
 from stratum.s3.object_write import source_is_no_marker, version_header
+from stratum.s3.owners import Owners
 from stratum.s3.routes import parse_copy_source
 from stratum.s3.small_body import read_xml
 from stratum.s3.storage_class import shown_class, storage_class_of
@@ -39,7 +40,7 @@ from stratum.s3.xml import Node, child_text, children, node
 
 async def create_upload(call: Call) -> Response:
     """POST /bucket/key?uploads."""
-    refuse_grants(call)
+    owner, acl = await acl_of_new(call)
     algorithm, kind = checksum_plan(call.headers)
     retention, legal_hold = await header_lock(call)
     spec = UploadSpec(
@@ -47,7 +48,8 @@ async def create_upload(call: Call) -> Response:
         metadata=user_metadata(call.headers, call.engine.limits.metadata_bytes),
         checksum_algorithm=algorithm,
         checksum_type=kind,
-        owner=call.principal.user,
+        owner=owner,
+        acl=acl,
         tags=header_tags(call.headers),
         retention=retention,
         legal_hold=legal_hold,
@@ -201,12 +203,13 @@ async def list_parts(call: Call) -> Response:
     upload, parts, truncated = await call.engine.uploads.list_parts(
         call.bucket, call.key, upload_id, int(marker), limit
     )
+    owners = Owners(call)
     head = [
         node("Bucket", call.bucket),
         node("Key", call.key.decode(errors="replace")),
         node("UploadId", upload_id),
-        node("Initiator", *_person(upload.owner)),
-        node("Owner", *_person(upload.owner)),
+        owners.initiator(upload.initiator or owners.of(upload.owner)),
+        owners.node(upload.owner),
         node("StorageClass", shown_class(upload.storage_class)),
         node("PartNumberMarker", marker),
         node("MaxParts", str(limit)),
@@ -217,10 +220,6 @@ async def list_parts(call: Call) -> Response:
         head.append(node("NextPartNumberMarker", str(parts[-1][0])))
     shown = node("ListPartsResult", *head, *(_part_node(*each) for each in parts))
     return xml_answer(shown, abort_headers(call, upload.created))
-
-
-def _person(name: str) -> tuple[Node, Node]:
-    return node("ID", name), node("DisplayName", name)
 
 
 def _plan_nodes(upload: Upload) -> list[Node]:
@@ -272,14 +271,15 @@ async def list_uploads(call: Call) -> Response:
     if page.next_key is not None:
         parts.append(node("NextKeyMarker", shown(page.next_key, encode=encode)))
         parts.append(node("NextUploadIdMarker", page.next_upload or ""))
+    owners = Owners(call)
     for key, upload_id, upload in page.uploads:
         parts.append(
             node(
                 "Upload",
                 node("Key", shown(key, encode=encode)),
                 node("UploadId", upload_id),
-                node("Initiator", *_person(upload.owner)),
-                owner_node(upload.owner),
+                owners.initiator(upload.initiator or owners.of(upload.owner)),
+                owners.node(upload.owner),
                 node("StorageClass", shown_class(upload.storage_class)),
                 node("Initiated", iso_date(upload.created)),
                 *_plan_nodes(upload),

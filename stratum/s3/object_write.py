@@ -10,7 +10,7 @@ import trio
 
 from stratum.core.errors import MarkerFound, StratumError
 from stratum.core.objects import CopySpec, Deleted, ObjectView, PutSpec
-from stratum.s3.access_control import refuse_grants
+from stratum.s3.access_control import acl_of_new
 from stratum.s3.answers import checksum_headers, checksum_nodes, quoted, xml_answer
 from stratum.s3.authorisation import check_deletion
 from stratum.s3.call import Call
@@ -49,7 +49,7 @@ CHANGING = (
 
 async def put_object(call: Call) -> Response:
     """PUT /bucket/key. If-Match and If-None-Match are evaluated at commit."""
-    refuse_grants(call)
+    owner, acl = await acl_of_new(call)
     if call.payload.size is not None and call.payload.size > call.engine.limits.part_bytes_max:
         raise S3Error("EntityTooLarge", "Your proposed upload exceeds the maximum allowed size")
     retention, legal_hold = await header_lock(call)
@@ -59,7 +59,9 @@ async def put_object(call: Call) -> Response:
         algorithms=call.payload.algorithms,
         check=call.payload.check,
         condition=write_condition(call.headers),
-        owner=call.principal.user,
+        owner=owner,
+        acl=acl,
+        principal=call.principal.user,
         size=call.payload.size,
         tags=header_tags(call.headers),
         retention=retention,
@@ -85,7 +87,7 @@ def version_header(view: ObjectView) -> list[tuple[bytes, bytes]]:
 
 async def copy_object(call: Call) -> Response:
     """PUT /bucket/key with x-amz-copy-source. No byte moves, unless it has to be sealed or opened."""
-    refuse_grants(call)
+    owner, acl = await acl_of_new(call)
     bucket, key, version = parse_copy_source(call.headers["x-amz-copy-source"])
     replace = _directive(call, "x-amz-metadata-directive")
     retention, legal_hold = await header_lock(call)
@@ -104,7 +106,9 @@ async def copy_object(call: Call) -> Response:
         metadata=user_metadata(call.headers, call.engine.limits.metadata_bytes) if replace else None,
         source_condition=copy_source_condition(call.headers),
         condition=write_condition(call.headers),
-        owner=call.principal.user,
+        owner=owner,
+        acl=acl,
+        principal=call.principal.user,
         checksum_algorithm=wanted_algorithm(call.headers),
         tags=copied_tags(call.headers),
         retention=retention,

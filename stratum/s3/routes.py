@@ -41,6 +41,9 @@ class Op(Enum):
     DELETE_OBJECTS = auto()
     GET_BUCKET_ACL = auto()
     PUT_BUCKET_ACL = auto()
+    GET_BUCKET_OWNERSHIP = auto()
+    PUT_BUCKET_OWNERSHIP = auto()
+    DELETE_BUCKET_OWNERSHIP = auto()
 
     GET_OBJECT = auto()
     HEAD_OBJECT = auto()
@@ -147,6 +150,9 @@ TABLE: Mapping[tuple[Level, str, str], tuple[Op, str]] = {
     (BUCKET, "POST", "delete"): (Op.DELETE_OBJECTS, ""),
     (BUCKET, "GET", "acl"): (Op.GET_BUCKET_ACL, ""),
     (BUCKET, "PUT", "acl"): (Op.PUT_BUCKET_ACL, ""),
+    (BUCKET, "GET", "ownershipControls"): (Op.GET_BUCKET_OWNERSHIP, ""),
+    (BUCKET, "PUT", "ownershipControls"): (Op.PUT_BUCKET_OWNERSHIP, ""),
+    (BUCKET, "DELETE", "ownershipControls"): (Op.DELETE_BUCKET_OWNERSHIP, ""),
     (BUCKET, "POST", ""): (Op.POST_OBJECT, ""),
     (BUCKET, "GET", "website"): (Op.GET_BUCKET_WEBSITE, ""),
     (BUCKET, "PUT", "website"): (Op.PUT_BUCKET_WEBSITE, ""),

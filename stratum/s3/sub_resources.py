@@ -92,7 +92,6 @@ UNSET: Mapping[tuple[Level, str], Unset] = {
     (_B, "analytics"): _empty("ListBucketAnalyticsConfigurationResult", _NOT_TRUNCATED),
     (_B, "inventory"): _empty("ListInventoryConfigurationsResult", _NOT_TRUNCATED),
     (_B, "metrics"): _empty("ListMetricsConfigurationsResult", _NOT_TRUNCATED),
-    (_B, "ownershipControls"): Unset("OwnershipControlsNotFoundError"),
     (_B, "replication"): Unset("ReplicationConfigurationNotFoundError"),
 }
 
@@ -102,7 +101,6 @@ DELETABLE = frozenset(
         "analytics",
         "inventory",
         "metrics",
-        "ownershipControls",
         "replication",
     )
 )

@@ -10,12 +10,13 @@ import msgspec
 from stratum.core.objects import VersionPage, VersionQuery, VersionView
 from stratum.core.records import Bucket
 from stratum.core.versions import ENABLED, NULL, SUSPENDED
-from stratum.s3.answers import contents_node, owner_node, prefix_nodes, shown, xml_answer
+from stratum.s3.answers import contents_node, prefix_nodes, shown, xml_answer
 from stratum.s3.call import Call
 from stratum.s3.errors import S3Error
 from stratum.s3.headers import iso_date
 from stratum.s3.http import Response
 from stratum.s3.listing import Wanted
+from stratum.s3.owners import Owners
 from stratum.s3.small_body import read_xml
 from stratum.s3.xml import Node, child_text, node
 
@@ -69,12 +70,12 @@ async def list_object_versions(call: Call) -> Response:
         node("KeyMarker", shown(key_marker.encode(), encode=wanted.encode)),
         node("VersionIdMarker", version_marker),
         node("MaxKeys", str(wanted.limit)),
-        *_rest(wanted, page),
+        *_rest(wanted, page, Owners(call)),
     ]
     return xml_answer(node("ListVersionsResult", *parts))
 
 
-def _rest(wanted: Wanted, page: VersionPage) -> list[Node]:
+def _rest(wanted: Wanted, page: VersionPage, owners: Owners) -> list[Node]:
     parts: list[Node] = []
     if page.next_key is not None:
         parts.append(node("NextKeyMarker", shown(page.next_key, encode=wanted.encode)))
@@ -85,11 +86,11 @@ def _rest(wanted: Wanted, page: VersionPage) -> list[Node]:
         parts.append(node("Delimiter", shown(wanted.delimiter, encode=wanted.encode)))
     if wanted.encode:
         parts.append(node("EncodingType", "url"))
-    parts += [_version_node(each, encode=wanted.encode) for each in page.versions]
+    parts += [_version_node(each, owners.node(each.owner), encode=wanted.encode) for each in page.versions]
     return parts + prefix_nodes(page.common_prefixes, encode=wanted.encode)
 
 
-def _version_node(version: VersionView, *, encode: bool) -> Node:
+def _version_node(version: VersionView, owner: Node, *, encode: bool) -> Node:
     latest = "true" if version.latest else "false"
     named = [node("VersionId", version.version or NULL), node("IsLatest", latest)]
     if version.view is None:
@@ -98,9 +99,9 @@ def _version_node(version: VersionView, *, encode: bool) -> Node:
             node("Key", shown(version.key, encode=encode)),
             *named,
             node("LastModified", iso_date(version.modified)),
-            owner_node(),
+            owner,
         )
-    made = contents_node(version.view, encode=encode, owner=True)
+    made = contents_node(version.view, encode=encode, owner=owner)
     made.name = "Version"
     made.children[1:1] = named
     return made

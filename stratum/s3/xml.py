@@ -34,6 +34,7 @@ class Node:
     name: str
     text: str = ""
     children: list["Node"] = field(default_factory=list)
+    attributes: str = ""  # of one of ours: as they stand in the tag, with a space in front; never text from outside
 
 
 def node(name: str, *content: "Node | str") -> Node:
@@ -144,7 +145,7 @@ def _write(parent: Node, parts: list[str]) -> None:
         parts.append(escape(parent.text))
     for child in parent.children:
         if child.children:
-            parts.append(f"<{child.name}>")
+            parts.append(f"<{child.name}{child.attributes}>")
             _write(child, parts)
             parts.append(f"</{child.name}>")
         else:

@@ -9,6 +9,7 @@ Room: stratum/serve. May import: core.config, serve.{settings_notify, settings_v
                  website_domains = ["web.example.org"]                  (`bucket.<domain>` is a bucket's web site)
                  proxies = ["10.0.0.7", "fd00::/8"]                     (whose X-Forwarded-* is believed)
                  connection = "httptools"                               (or "h11": hypercorn's own protocol)
+                 object_ownership = "ObjectWriter"                      (of new buckets; core/acl.py OWNERSHIPS)
     [s3.tls]     certificate = "/etc/s3.pem"   key = "/etc/s3.key"      (PEM; read again when they change)
                  self_signed = true                                     (instead: one is made, in the data folder)
     [log]        level = "info"                format = "auto"
@@ -49,6 +50,7 @@ from stratum.serve.settings_values import (
     parse_level,
     parse_log_format,
     parse_networks,
+    parse_ownership,
     parse_path,
     parse_paths,
     parse_seconds,
@@ -88,6 +90,7 @@ PARSERS: dict[str, Callable[[Any], Any]] = {
     "s3.website_domains": parse_domains,
     "s3.proxies": parse_networks,
     "s3.connection": parse_connection,
+    "s3.object_ownership": parse_ownership,
     "s3.tls.certificate": parse_file,
     "s3.tls.key": parse_file,
     "s3.tls.self_signed": parse_switch,
@@ -106,6 +109,7 @@ FIELDS = {
     "s3.website_domains": "website_domains",
     "s3.proxies": "proxies",
     "s3.connection": "connection",
+    "s3.object_ownership": "object_ownership",
     "s3.tls.certificate": "tls_certificate",
     "s3.tls.key": "tls_key",
     "s3.tls.self_signed": "tls_self_signed",

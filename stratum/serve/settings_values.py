@@ -1,6 +1,6 @@
 """Turn what stands in a settings file or an environment variable into a value, or say what is wrong with it.
 
-Room: stratum/serve. May import: nothing of ours. Each function raises Malformed.
+Room: stratum/serve. May import: core.acl. Each function raises Malformed.
 """
 
 import ipaddress
@@ -8,6 +8,8 @@ import math
 import os
 import re
 from pathlib import Path
+
+from stratum.core.acl import OWNERSHIPS
 
 SIZES = {"": 1, "b": 1, "k": 1000, "kb": 1000, "kib": 1024, "m": 1000**2, "mb": 1000**2, "mib": 1024**2}
 SIZES |= {"g": 1000**3, "gb": 1000**3, "gib": 1024**3, "t": 1000**4, "tb": 1000**4, "tib": 1024**4}
@@ -166,6 +168,13 @@ def parse_key_file(value: object) -> str:
 def parse_customer_keys(value: object) -> str:
     """Over which lines customers' keys (SSE-C) are taken."""
     return _one_of(value, ("tls", "auto", "any"))
+
+
+def parse_ownership(value: object) -> str:
+    """Whose the objects of new buckets are."""
+    if value not in OWNERSHIPS:
+        raise Malformed(f"{value!r} is not one of {', '.join(OWNERSHIPS)}")
+    return str(value)
 
 
 def _one_of(value: object, words: tuple[str, ...]) -> str:

@@ -168,7 +168,7 @@ async def test_garbage_on_the_wire_never_takes_the_server_down(endpoint):
     [
         ({"ServerSideEncryption": "aws:kms:dsse"}, (501, "NotImplemented")),
         ({"StorageClass": "GLACIER"}, (400, "InvalidStorageClass")),
-        ({"ACL": "public-read"}, (501, "NotImplemented")),
+        ({"ACL": "public-reed"}, (400, "InvalidArgument")),
         ({"ExpectedBucketOwner": "123456789012"}, (403, "AccessDenied")),
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else None,
