@@ -187,14 +187,15 @@ async def test_a_client_is_asked_for_its_body_when_the_handler_wants_it():
     assert door.bodies[0] == b"abcd"
 
 
+@pytest.mark.parametrize("size", [4, 1 << 30])
 @pytest.mark.parametrize("code", ["AccessDenied", "PreconditionFailed", "SlowDown"])
-async def test_an_early_error_comes_instead_and_saves_the_upload(code, autojump_clock):
+async def test_an_early_error_comes_instead_and_saves_the_upload(code, size, autojump_clock):
     async def refuses(request: Request) -> Response:
         return error_response(S3Error(code), resource="", request_id="", host_id="")
 
     door = ToyDoor(refuses)
     async with connected(door, LIMITS) as peer:
-        await peer.send(expecting(1 << 30))
+        await peer.send(expecting(size))
         answer = await peer.read_until(b"</Error>")
         assert statuses(answer) == [S3Error(code).status]
         assert b"connection: close" in answer
@@ -216,6 +217,12 @@ async def test_a_body_that_came_without_waiting_needs_no_asking():
     answer = await talk(door, expecting() + b"abcd" + ask())
     assert statuses(answer) == [200, 200]
     assert door.bodies == [b"abcd", b""]
+
+
+async def test_an_empty_body_is_asked_for_too():
+    """botocore would take the status of a final answer in place of 100 for that of the next one."""
+    answer = await talk(ToyDoor(), expecting(0), ask())
+    assert statuses(answer) == [100, 200, 200]
 
 
 async def test_http_1_0_is_never_asked():

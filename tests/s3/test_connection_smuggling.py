@@ -3,6 +3,7 @@
 import re
 
 import pytest
+import trio
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -89,6 +90,7 @@ async def test_a_head_with_two_readings_is_refused_and_ends_the_connection(sent,
     assert (statuses(answer), door.requests) == ([400], [])
     assert b"\r\nconnection: close\r\n" in answer
     assert re.search(rb"<Error><Code>\w+</Code>", answer)
+    assert trio.current_time() < 1  # at once, not when patience ends
 
 
 @pytest.mark.parametrize("version", [b"HTTP/2.0", b"HTTP/1.2", b"HTTP/0.9", b"HTTP/3.0", b"HTTP/9.9"])
@@ -149,6 +151,7 @@ async def test_broken_chunks_are_refused_and_end_the_connection(body, autojump_c
     assert (statuses(answered), door.paths) == ([400], [b"/b/k"])
     assert len(failures) == 1
     assert door.bodies == []
+    assert trio.current_time() < 1
 
 
 GOOD = [
