@@ -88,7 +88,8 @@ class Users:
     async def create(self, name: str, *, user: str = "", email: str = "", account: str = "") -> str:
         """Make a user, return its canonical id: `user`, or 64 hex digits that nobody has.
 
-        `account`: it belongs to that account instead of being one of its own. Raises InvalidArgument, UserExists.
+        `account`: it joins the account of that user (or of the operator) instead of being one of its own.
+        Raises InvalidArgument, UserExists, NoSuchUser.
         """
         user = user or secrets.token_hex(32)
         if not _ID.fullmatch(user) or user in (OPERATOR_ID, ANONYMOUS_ID) or (account and not _ID.fullmatch(account)):
@@ -109,12 +110,14 @@ class Users:
         return user
 
     async def delete(self, user: str) -> None:
-        """Remove a user and its access keys (U3). Raises NoSuchUser, UserOwnsBuckets."""
+        """Remove a user and its access keys (U3). Raises NoSuchUser, UserOwnsBuckets (or its account has others)."""
 
         def change(txn: Txn) -> None:
             _must_be(txn, user)
             if any(bucket.owner == user for _, bucket in scan_records(txn, BUCKET, Bucket)):
                 raise UserOwnsBuckets(f"user {user} still owns buckets")
+            if any(other.account == user for key, other in scan_records(txn, USER, User) if key != user.encode()):
+                raise UserOwnsBuckets(f"other users belong to the account of user {user}")
             for key, credential in list(scan_records(txn, CREDENTIAL, Credential)):
                 if credential.user == user:
                     txn.delete(credential_key(key.decode()))
@@ -163,6 +166,10 @@ def _must_be(txn: Txn, user: str) -> User:
 
 def _check_new(txn: Txn, user: str, record: User, most: int) -> None:
     """Refuse what would give a name in a policy, or an owner in a record, two meanings."""
+    if record.account not in ("", user, OPERATOR_ID):
+        root = find_user(txn, record.account)
+        if root is None or root.account not in ("", record.account):
+            raise NoSuchUser(f"{record.account}, whose account it should join")
     if find_user(txn, user) is not None or load(txn, credential_key(user), Credential) is not None:
         raise UserExists(user)
     count = 0

@@ -76,6 +76,7 @@ def test_every_field_of_the_settings_can_be_set():
         "proxies",
         "website_domains",
         "connection",
+        "object_ownership",
         "tls_certificate",
         "tls_key",
         "tls_self_signed",
@@ -93,6 +94,7 @@ def test_every_setting_is_also_an_environment_variable(key, tmp_path):
     values |= {"encryption.master_key_file": "/k", "encryption.customer_keys": "tls"}
     values |= {"s3.website_domains": "web.example.org"}
     values |= {"s3.connection": "h11", "s3.tls.certificate": "/a", "s3.tls.key": "/b", "s3.tls.self_signed": "true"}
+    values |= {"s3.object_ownership": "BucketOwnerEnforced"}
     values |= {"s3.domains": "s3.example.org", "s3.proxies": "10.0.0.0/8,::1"}
     environment = {"STRATUM_" + key.replace(".", "_").upper(): values.get(key, "77")}
     if key == "tier.hot.disks":
