@@ -68,8 +68,8 @@ def as_markdown(run: Run, files: Sequence[File], local: Sequence[File]) -> str:
         textwrap.fill(
             f"**{all_of['passed']} of {all_of['checks']} checks hold, {all_of['failed']} fail**; "
             f"{all_of['expected_to_fail']} more do not hold and the suite itself expects that on Linux (its TODO, "
-            f"listed below). {all_of['placeholders']} of the {all_of['files']} files concern other systems alone; the suite "
-            f"counts one check for each of them, and so do these figures. Verdict of prove: `{run.verdict}`.",
+            f"listed below). {all_of['placeholders']} of the {all_of['files']} files concern other systems alone; the "
+            f"suite counts one check for each of them, and so do these figures. Verdict of prove: `{run.verdict}`.",
             PAGE_WIDTH,
         ),
         _table(files),
@@ -85,8 +85,8 @@ def as_markdown(run: Run, files: Sequence[File], local: Sequence[File]) -> str:
 def _head(run: Run) -> str:
     return textwrap.fill(
         f"Written by `contrib/pjdfstest/run.sh`. {run.date}, product commit {run.product_commit}, an unmodified "
-        f"checkout of [pjd/pjdfstest]({REPOSITORY}) at {run.suite_commit[:12]}, run as root by `prove -r` without `-j` in "
-        f"{run.seconds / 60:.0f} minutes, in a bucket of a fresh store mounted by `stratumfs` with its defaults "
+        f"checkout of [pjd/pjdfstest]({REPOSITORY}) at {run.suite_commit[:12]}, run as root by `prove -r` without "
+        f"`-j` in {run.seconds / 60:.0f} minutes, in a bucket of a fresh store mounted by `stratumfs` with its defaults "
         f"(`{run.file_system}`), for the root of the mount holds buckets alone; {run.machine}.",
         PAGE_WIDTH,
         break_on_hyphens=False,
