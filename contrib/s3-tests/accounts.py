@@ -18,7 +18,7 @@ SECTIONS = {
     "iam root": "iam-root",
     "iam alt root": "iam-alt-root",
 }
-USERS = "all users of the suite are one, the root credential"  # for the page
+USERS = "the users of the suite are users of the server, made by `stratum user create`"  # for the page
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,10 +33,19 @@ class Account:
 
 
 def make_accounts(server: Served) -> dict[str, Account]:
-    """Make a user for each section; until there are users, every section is the root credential."""
-    access, secret = server.root
-    root = Account("stratum", "stratum", "root@example.com", access, secret)
-    return dict.fromkeys(SECTIONS, root)
+    """Make a user with an access key for each section."""
+    return {section: make_account(server, name) for section, name in SECTIONS.items()}
+
+
+def make_account(server: Served, name: str) -> Account:
+    """Make one user, an account of its own, and give it a key of its own making."""
+    access, secret = new_key()
+    account = Account(secrets.token_hex(32), name, f"{name}@example.com", access, secret)
+    server.tool("user", "create", name, "--id", account.user_id, "--email", account.email)
+    file = server.base / f"{name}.secret"
+    file.write_text(secret)
+    server.tool("key", "create", "--user", account.user_id, "--access-key", access, "--secret-key-file", str(file))
+    return account
 
 
 KMS_KEYS = ("testkey-1", "testkey-2")

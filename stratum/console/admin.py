@@ -1,6 +1,6 @@
 """/-/admin/*: what the `stratum` command asks of a running server. JSON in, JSON out, for the root credential only.
 
-Room: stratum/console. May import: console.access, core.{errors, principals}, engine.
+Room: stratum/console. May import: console.{access, answers, users}, core.{errors, principals}, engine.
 """
 
 from collections.abc import Callable, Mapping
@@ -9,6 +9,8 @@ import msgspec
 from quart import Blueprint, Response, request
 
 from stratum.console.access import Authorise, root_only
+from stratum.console.answers import answer
+from stratum.console.users import NewKey, add_users, body_of, pair_of
 from stratum.core.errors import InvalidArgument
 from stratum.core.principals import OPERATOR_ID
 from stratum.engine.engine import Engine
@@ -21,14 +23,6 @@ class Named(msgspec.Struct, forbid_unknown_fields=True):
     """The body of a request that makes something."""
 
     name: str
-
-
-def answer(content: object, status_code: int = 200) -> Response:
-    """A JSON answer that nobody keeps or guesses at."""
-    response = Response(msgspec.json.encode(content) + b"\n", status_code, mimetype="application/json")
-    response.headers["Cache-Control"] = "no-store"
-    response.headers["X-Content-Type-Options"] = "nosniff"
-    return response
 
 
 async def _name() -> str:
@@ -57,6 +51,7 @@ def add_admin(
     _add_keys(pages, engine, guard)
     _add_buckets(pages, engine, guard)
     _add_named_keys(pages, engine, guard)
+    add_users(pages, engine, guard)
 
 
 def _add_keys(pages: Blueprint, engine: Engine, guard: Callable) -> None:
@@ -68,7 +63,8 @@ def _add_keys(pages: Blueprint, engine: Engine, guard: Callable) -> None:
     @pages.post("/admin/keys")
     @guard
     async def create_key() -> Response:
-        made = await engine.credentials.create(await _name())
+        new = await body_of(NewKey)
+        made = await engine.credentials.create(new.name, user=new.user, pair=pair_of(new))
         return answer({"access_key": made.access_key, "secret_key": made.secret_key}, 201)
 
     @pages.delete("/admin/keys/<access_key>")

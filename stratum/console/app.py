@@ -10,7 +10,8 @@ from quart import Blueprint, Quart, Response
 from werkzeug.exceptions import HTTPException
 
 from stratum.console.access import ANSWER_SECONDS, BODY_BYTES, BODY_SECONDS, Authorise, Denied
-from stratum.console.admin import About, add_admin, answer
+from stratum.console.admin import About, add_admin
+from stratum.console.answers import answer
 from stratum.console.health import add_health
 from stratum.console.metrics import RequestCounts, add_metrics
 from stratum.core.errors import Conflict, Invalid, NotFound, StratumError, Unavailable

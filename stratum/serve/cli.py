@@ -19,6 +19,7 @@ from stratum.serve.options import load, reports_errors, s3_option, with_store_op
 from stratum.serve.settings_file import Loaded, as_keys
 from stratum.serve.settings_values import join_address
 from stratum.serve.store_lock import holder_of
+from stratum.serve.user_commands import policy_group, user_group
 
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
 
@@ -90,13 +91,18 @@ def key() -> None:
 
 @key.command("create")
 @click.argument("name", default="")
+@click.option("--user", default="", help="Canonical id of the user it is for; without it, it may do everything.")
+@click.option("--access-key", default="", help="Keep this pair, from another store, instead of making one.")
+@click.option("--secret-key-file", type=click.File(), help='The secret key of --access-key; "-": standard input.')
 @with_store_options
 @s3_option
 @as_json
 @reports_errors
-def create_key(name: str, as_json: bool, **options: Any) -> None:
+def create_key(name: str, user: str, access_key: str, secret_key_file: Any, as_json: bool, **options: Any) -> None:
     """Make an access key. NAME is a note for you, e.g. the program or person it is for."""
-    made = connect(load(**options)).ask("POST", "keys", {"name": name})
+    secret = secret_key_file.read().strip() if secret_key_file is not None else ""
+    body = {"name": name, "user": user, "access_key": access_key, "secret_key": secret}
+    made = connect(load(**options)).ask("POST", "keys", body)
     if as_json:
         click.echo(json.dumps(made))
         return
@@ -227,3 +233,5 @@ def connect(loaded: Loaded) -> AdminClient:
 
 
 main.add_command(kms_group(connect))
+main.add_command(user_group(connect))
+main.add_command(policy_group(connect))

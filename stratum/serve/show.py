@@ -45,7 +45,8 @@ def console() -> Console:
 
 def keys(found: Sequence[Mapping[str, Any]]) -> None:
     """The access keys."""
-    rows(("ACCESS KEY", "CREATED (UTC)", "NAME"), [(r["access_key"], moment(r["created"]), r["name"]) for r in found])
+    lines = [(r["access_key"], moment(r["created"]), r.get("user", "") or "operator", r["name"]) for r in found]
+    rows(("ACCESS KEY", "CREATED (UTC)", "USER", "NAME"), lines)
 
 
 def buckets(found: Sequence[Mapping[str, Any]]) -> None:

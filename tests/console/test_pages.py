@@ -32,6 +32,12 @@ GUARDED = [
     ("GET", "/-/admin/kms"),
     ("POST", "/-/admin/kms"),
     ("POST", "/-/admin/kms/rotate"),
+    ("GET", "/-/admin/users"),
+    ("POST", "/-/admin/users"),
+    ("POST", "/-/admin/users/delete"),
+    ("POST", "/-/admin/users/policies"),
+    ("POST", "/-/admin/users/policies/put"),
+    ("POST", "/-/admin/users/policies/delete"),
 ]
 
 
@@ -88,6 +94,7 @@ async def test_nobody_and_other_keys_are_refused_everywhere(console, method, pat
         code, body, _ = await console.ask(method, path, key=key, body=b'{"name": "abc"}')
         assert code == 403 and json.loads(body)["error"] == "Denied"
     assert await console.engine.buckets.list() == [] == console.engine.credentials.list()
+    assert console.engine.users.list() == []
 
 
 async def test_keys_are_made_listed_without_secrets_and_deleted(console):
@@ -100,6 +107,32 @@ async def test_keys_are_made_listed_without_secrets_and_deleted(console):
     assert made["secret_key"].encode() not in listed
     path = f"/-/admin/keys/{made['access_key']}"
     assert [(await console.ask("DELETE", path))[0] for _ in range(2)] == [200, 404]
+
+
+async def test_users_of_another_store_keep_their_ids_and_keys(console):
+    async def post(path, **body):
+        code, answered, _ = await console.ask("POST", f"/-/admin/{path}", body=json.dumps(body).encode())
+        return code, json.loads(answered)
+
+    assert await post("users", name="alice", user="a" * 64, email="alice@example.org") == (
+        201,
+        {"user": "a" * 64, "name": "alice"},
+    )
+    assert (await post("users", name="alice", user="a" * 64))[0] == 409
+    pair = {"access_key": "OLDKEY", "secret_key": "old secret".replace(" ", "-")}
+    assert await post("keys", user="a" * 64, **pair) == (201, pair)
+    assert (await post("keys", user="a" * 64, access_key="HALF"))[0] == 400
+    assert (await post("keys", user="nobody"))[0] == 404
+    assert console.engine.credentials.principal_of("OLDKEY").user == "a" * 64
+    policy = json.dumps({"Statement": [{"Effect": "Deny", "Action": "s3:*", "Resource": "*"}]})
+    assert (await post("users/policies/put", user="a" * 64, policy="none", text=policy))[0] == 200
+    assert (await post("users/policies/put", user="a" * 64, policy="bad", text="{"))[0] == 400
+    assert await post("users/policies", user="a" * 64) == (200, {"none": policy})
+    [row] = json.loads((await console.ask("GET", "/-/admin/users"))[1])
+    assert (row["name"], row["email"], row["policies"]) == ("alice", "alice@example.org", ["none"])
+    assert (await post("users/policies/delete", user="a" * 64, policy="none"))[0] == 200
+    assert [(await post("users/delete", user="a" * 64))[0] for _ in range(2)] == [200, 404]
+    assert console.engine.credentials.list() == []
 
 
 async def test_named_keys_are_made_listed_and_rotated_and_never_shown(console):
