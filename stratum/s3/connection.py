@@ -98,7 +98,7 @@ class Connection:
             await self._serve(exchange)
             if self._incoming.lost.is_set():
                 return False
-            if exchange.answer.close or self._ending.is_set():
+            if exchange.answer.close:
                 return not exchange.body_ended or bool(self._incoming.buffer)
             if not exchange.body_ended and not await exchange.skip_rest():
                 return True

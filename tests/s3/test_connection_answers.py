@@ -159,6 +159,22 @@ async def test_an_application_that_fails_is_an_internal_error(caplog):
     assert b"<Code>InternalError</Code>" in answer
 
 
+@pytest.mark.parametrize("fails", [True, False])
+async def test_an_application_that_leaves_its_answer_unfinished_loses_the_connection(fails, caplog):
+    async def app(scope, receive, send) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"half", "more_body": True})
+        if fails:
+            raise ZeroDivisionError
+
+    with caplog.at_level(logging.CRITICAL):
+        async with connected(None, app=app) as peer:
+            await peer.send(ask(close=False) * 2)
+            answer = await peer.read_all()
+    assert answer.endswith(b"4\r\nhalf\r\n")
+    assert statuses(answer) == [200]
+
+
 # --- Expect: 100-continue ---------------------------------------------------------------------------------------
 
 

@@ -16,7 +16,7 @@ from stratum.s3.http import Request, Response
 from stratum.s3.serve import Serving, open_listener, serve_app
 from stratum.serve.self_signed import renew
 from stratum.serve.tls import load
-from tests.s3.connections import ToyDoor, connected, statuses
+from tests.s3.connections import ToyDoor, answering, connected, statuses
 
 GET = b"GET /b/k HTTP/1.1\r\nHost: x\r\n\r\n"
 PUT = b"PUT /b/k HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\n"
@@ -130,6 +130,16 @@ async def test_to_http_1_0_a_failed_answer_of_unknown_length_is_a_reset_and_not_
             with pytest.raises(trio.BrokenResourceError), trio.fail_after(5):
                 async for _ in stream:
                     pass
+
+
+async def test_an_early_answer_to_an_upload_is_not_lost_to_a_reset(served):
+    """Closing a socket with unread bytes resets the connection: the client would see an error."""
+    connect = await served(answering(403, body=b"no"))
+    async with await connect() as stream:
+        await stream.send_all(PUT.replace(b"1000000", b"100000000") + bytes(300_000))
+        with trio.fail_after(5):
+            answer = b"".join([piece async for piece in stream])
+    assert (statuses(answer), answer[-2:]) == ([403], b"no")
 
 
 async def test_who_finds_no_place_is_told_to_slow_down(served):
