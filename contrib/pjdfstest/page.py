@@ -86,8 +86,8 @@ def _head(run: Run) -> str:
     return textwrap.fill(
         f"Written by `contrib/pjdfstest/run.sh`. {run.date}, product commit {run.product_commit}, an unmodified "
         f"checkout of [pjd/pjdfstest]({REPOSITORY}) at {run.suite_commit[:12]}, run as root by `prove -r` without "
-        f"`-j` in {run.seconds / 60:.0f} minutes, in a bucket of a fresh store mounted by `stratumfs` with its defaults "
-        f"(`{run.file_system}`), for the root of the mount holds buckets alone; {run.machine}.",
+        f"`-j` in {run.seconds / 60:.0f} minutes, in a bucket of a fresh store mounted by `stratumfs` with its "
+        f"defaults (`{run.file_system}`), for the root of the mount holds buckets alone; {run.machine}.",
         PAGE_WIDTH,
         break_on_hyphens=False,
         break_long_words=False,
