@@ -27,6 +27,7 @@ from stratum.s3.errors import S3Error
 from stratum.s3.policy_context import Facts, policy_context
 from stratum.s3.routes import Op
 
+_REQUEST_TAGS = ("s3:requestobjecttag/", "s3:requestobjecttagkeys")
 EXPECTED, EXPECTED_SOURCE = "x-amz-expected-bucket-owner", "x-amz-source-expected-bucket-owner"
 BUCKETLESS = frozenset((Op.LIST_BUCKETS, Op.CREATE_BUCKET))
 NANOSECONDS = 10**9
@@ -34,10 +35,15 @@ _OF_UPLOADS = ("s3:PutObject", "s3:AbortMultipartUpload", "s3:ListMultipartUploa
 
 
 async def authorise(call: Call) -> None:
-    """Return if the request may be done. Raises AccessDenied, NoSuchBucket; NoSuchKey for who may list."""
+    """Return if the request may be done. Raises AccessDenied, NoSuchBucket; NoSuchKey for who may list.
+
+    Where policies ask for tags that are still to come in the body, the handler has it decided then (`Call.rejudge`).
+    """
     try:
         if not _waved_through(call):
-            _Question(call).check(needs_of(call))
+            question = _Question(call)
+            if not (call.rejudge is not None and question.asks_for_request_tags()):
+                question.check(needs_of(call))
     except NotFound:
         await call.engine.grounds.settled()  # that something is not there is said of durable facts alone
         raise
@@ -72,7 +78,7 @@ def check_deletion(call: Call, key: bytes, version: str | None) -> None:
 
 
 def check_request_tags(call: Call, tags: Mapping[str, str]) -> None:
-    """Look again at a request whose body turned out to hold these tags. Raises AccessDenied."""
+    """Decide about a request whose body turned out to hold these tags. Raises AccessDenied."""
     if not _waved_through(call):
         _Question(call, tags).check(needs_of(call))
 
@@ -152,6 +158,12 @@ class _Question:
             return False
         upload = call.engine.grounds.upload(call.query["uploadId"])
         return upload is not None and (upload.initiator or upload.owner) != (principal.user or ANONYMOUS_ID)
+
+    def asks_for_request_tags(self) -> bool:
+        """Does any policy look at the tags that the request brings?"""
+        return any(
+            key.startswith(_REQUEST_TAGS) for each in self._ground(self._call.bucket).policies for key in each.keys
+        )
 
     def may_list(self, bucket: str, key: bytes) -> bool:
         """May the client know which keys there are?"""

@@ -37,6 +37,7 @@ class Call:
     route: Route
     payload: Payload  # the decoded body, and what vouches for it
     signing: Signing = UNSIGNED
+    rejudge: Callable[[Mapping[str, str]], None] | None = None  # looks at the tags of the body, before they are stored
 
     @property
     def bucket(self) -> str:

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from dataclasses import replace
+from functools import partial
 
 from stratum.core.errors import StratumError
 from stratum.core.principals import ANONYMOUS, Principal
@@ -43,7 +44,7 @@ from stratum.s3 import (
     website,
 )
 from stratum.s3.access_log import Exchange, logged
-from stratum.s3.authorisation import authorise, refusal_instead
+from stratum.s3.authorisation import authorise, check_request_tags, refusal_instead
 from stratum.s3.call import UNSIGNED, Call, Handler, Signing
 from stratum.s3.errors import S3Error, answer_for, error_response
 from stratum.s3.form import is_form
@@ -217,6 +218,8 @@ class S3Door:
     async def _run(self, call: Call) -> Response:
         _CALL.set(call)
         refuse_unserved(call)
+        if call.route.op is Op.PUT_OBJECT_TAGGING:
+            call = replace(call, rejudge=partial(check_request_tags, call))
         await authorise(call)
         try:
             return await HANDLERS[call.route.op](call)

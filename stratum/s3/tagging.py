@@ -93,6 +93,8 @@ async def put_object_tagging(call: Call) -> Response:
     """PUT /bucket/key?tagging: the set replaces the one before."""
     document = await read_xml(call.payload, call.engine.limits.xml_bytes, "Tagging")
     tags = parse_tagging(document, OBJECT_TAGS)
+    if call.rejudge is not None:
+        call.rejudge(tags)
     view = await call.engine.objects.amend(call.bucket, call.key, call.version, _with(tags), "ObjectTagging:Put")
     return Response(200, _version(view), b"")
 
