@@ -149,10 +149,11 @@ def _count_volume_use(txn: Txn, content: int, used: defaultdict[int, int]) -> No
             save(txn, key, total)
         else:
             txn.delete(key)
-            _note_if_unused(txn, volume)
+            note_if_unused(txn, volume)
 
 
-def _note_if_unused(txn: Txn, volume: int) -> None:
+def note_if_unused(txn: Txn, volume: int) -> None:
+    """Inside a change: let the reaper look at the volume if nothing uses it (M3)."""
     if not is_used(txn, volume):
         save(txn, garbage_key(volume), Garbage(since=0, reason="no content uses it"))
 
@@ -194,7 +195,7 @@ def detach_all(txn: Txn, pairs: Iterable[tuple[int, bytes]]) -> int:
                 txn.delete(volume_user_key(run.extent.volume, content))
                 unused.add(run.extent.volume)
     for volume in sorted(unused):
-        _note_if_unused(txn, volume)
+        note_if_unused(txn, volume)
     return freed
 
 

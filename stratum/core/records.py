@@ -187,14 +187,33 @@ class Version(msgspec.Struct, frozen=True, array_like=True):
     since: int = 0  # ns; when it ceased to be current, by the server's clock; 0: told by what came after it
 
 
+class Held(msgspec.Struct, frozen=True, array_like=True):
+    """Who holds the stream of a volume that has no shards of its own (core/tiers.py; docs/format.md, "Held").
+
+    `backend`: `warm`, or the name of a cold one. It is found there by `key`; on warm disks by `extents` of inner
+    volumes instead, which lie one behind the other. `size` and `sha256` (32 bytes) are the stream's.
+    """
+
+    backend: str
+    key: str
+    size: int
+    sha256: bytes
+    extents: tuple[Extent, ...] = ()
+
+
 class Volume(msgspec.Struct, frozen=True, array_like=True):
-    """A volume: code, where its shards rest, and how much of each shard file is committed."""
+    """A volume: code, where its shards rest, and how much of each shard file is committed.
+
+    One that is `held` has no slots. One of tier warm that is not held is an inner volume: it holds others' streams.
+    """
 
     k: int  # data shards
     m: int  # all shards
     slots: tuple[int, ...]  # disk slot of shard 0..m-1
     shard_bytes: int  # committed length of each shard file, header included
     sealed: bool
+    tier: str = ""  # empty: hot
+    held: Held | None = None
 
 
 class Upload(msgspec.Struct, frozen=True, array_like=True):
@@ -235,6 +254,7 @@ class Disk(msgspec.Struct, frozen=True, array_like=True):
     identity: str
     own_filesystem: bool
     path: str  # where it was last seen; advice for messages only
+    tier: str = ""  # which set of disks it is of; empty: hot
 
 
 class Credential(msgspec.Struct, frozen=True, array_like=True):
@@ -290,6 +310,32 @@ class Garbage(msgspec.Struct, frozen=True, array_like=True):
 
     since: int
     reason: str
+
+
+class LeftShards(msgspec.Struct, frozen=True, array_like=True):
+    """Disk slots on which there may be shard files of a volume that its record does not name (any more, or yet)."""
+
+    slots: tuple[int, ...]
+
+
+class LeftHeld(msgspec.Struct, frozen=True, array_like=True):
+    """Something may rest under this key of a backend that the record of `volume` does not name (any more, or yet)."""
+
+    volume: int
+    held: Held
+
+
+class Wish(msgspec.Struct, frozen=True, array_like=True):
+    """A volume is to be moved: to which tier (and backend; empty: as routed), since when (ns), and why (a short code).
+
+    `soon`: a pack that is still open is sealed for it.
+    """
+
+    tier: str
+    backend: str
+    since: int
+    reason: str
+    soon: bool = True
 
 
 class Repair(msgspec.Struct, frozen=True, array_like=True):

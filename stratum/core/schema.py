@@ -27,6 +27,11 @@ Room: stratum/core. May import: core.txn.
     d  due               d | time, ns | number                      Due      (when a lifecycle rule looks again;
                                                                              core/lifecycle_due.py)
     m  named keys        m | name                                   NamedKey (of the key store; engine/keys.py)
+    j  left shards       j | volume                                 LeftShards (the reaper's; core/tiers.py)
+    l  left with others  l | backend | 0 | key                      LeftHeld (the reaper's; core/tiers.py)
+    s  wished moves      s | volume                                 Wish     (what is to be moved; engine/mover.py)
+
+A volume user of 2**63 and above is no content, but the volume 2**63 below whose stream rests there (core/tiers.py).
 """
 
 import struct
@@ -44,6 +49,7 @@ GARBAGE, REPAIR, UPLOAD, UPLOAD_BY_KEY, PART, XATTR, ORPHAN, CREDENTIAL = (
 
 VERSION, NULL_VERSION, CONFIGURATION, USER, EVENT, DUE = b"w", b"z", b"f", b"y", b"h", b"d"
 NAMED_KEY = b"m"
+LEFT_SHARDS, LEFT_HELD, WISH = b"j", b"l", b"s"
 
 _ID = struct.Struct(">Q")
 _TWO_IDS = struct.Struct(">QQ")
@@ -185,6 +191,21 @@ def due_key(time_ns: int, number: int) -> bytes:
 def named_key_key(name: str) -> bytes:
     """Key of a NamedKey."""
     return NAMED_KEY + name.encode()
+
+
+def left_shards_key(volume: int) -> bytes:
+    """Key of a LeftShards."""
+    return LEFT_SHARDS + _ID.pack(volume)
+
+
+def left_held_key(backend: str, key: str) -> bytes:
+    """Key of a LeftHeld."""
+    return LEFT_HELD + backend.encode() + b"\0" + key.encode()
+
+
+def wish_key(volume: int) -> bytes:
+    """Key of a Wish."""
+    return WISH + _ID.pack(volume)
 
 
 def id_of(key: bytes, at: int = 1) -> int:

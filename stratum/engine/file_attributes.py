@@ -91,7 +91,7 @@ class FileAttributes:
 
         Disks that are folders on one device share its room, they do not multiply it.
         """
-        slots = self._disks.in_service()
+        slots = self._disks.in_service("")  # new bytes go to hot disks
         if not slots:
             return Room(0, 0)
         devices = [self._disks.get(slot).folder_id[0] for slot in slots]

@@ -6,13 +6,14 @@ Room: stratum/engine. May import: core, store.
 import logging
 import secrets
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from stratum.core.config import Settings
 from stratum.core.errors import ForeignDisk, StratumError
 from stratum.core.records import Disk as DiskRecord
+from stratum.core.tiers import WARM
 from stratum.store.disk import Disk, FolderDisk, make_folder
 from stratum.store.disks import Disks, DiskWatch
 from stratum.store.identity import Joined, OpenDisk, join, look
@@ -48,10 +49,10 @@ def open_store(settings: Settings, now_ns: Callable[[], int], open_disk: OpenDis
     folder = Path(settings.data)
     make_folder(folder)
     data = FolderDisk(-1, folder)
-    paths = [Path(path) for path in settings.disks]
+    paths = paths_of(settings)
     known = read_store_file(data) or _from_disks(paths, open_disk)
     store_id = bytes.fromhex(known.store)
-    joined = join(paths, known.disks, store_id, created=now_ns(), open_disk=open_disk)
+    joined = join(paths, known.disks, store_id, created=now_ns(), open_disk=open_disk, tiers=tiers_of(settings))
     for path, reason in joined.problems:
         log.error("%s is not used: %s", path, reason)
     if not joined.disks:
@@ -61,13 +62,30 @@ def open_store(settings: Settings, now_ns: Callable[[], int], open_disk: OpenDis
     remembered = {**known.disks, **{slot: record for slot, record in joined.records.items() if slot not in replaced}}
     if remembered != known.disks:
         write_store_file(data, store_id, remembered)
-    disks = Disks(joined.disks, settings.limits, absent=joined.absent)
+    disks = Disks(joined.disks, settings.limits, absent=joined.absent, tiers=_tiers_of_slots(records, joined, settings))
     meta = Meta.open(folder / INDEX_FOLDER, disks, settings.journal_copies, store_id, settings.limits)
     if meta.recovery.kind in ("rolled-forward", "rebuilt"):
         log.warning(
             "the index was %s: %s (%d records)", meta.recovery.kind, meta.recovery.reason, meta.recovery.records
         )
     return OpenedStore(store_id, data, disks, meta, records, remembered, open_disk, replaced)
+
+
+def paths_of(settings: Settings) -> list[Path]:
+    """Where the disks are, those of the hot tier first."""
+    return [Path(path) for path in (*settings.disks, *(settings.warm.disks if settings.warm else ()))]
+
+
+def tiers_of(settings: Settings) -> dict[Path, str]:
+    """The tiers of the paths that are not for hot."""
+    return {Path(path): WARM for path in settings.warm.disks} if settings.warm else {}
+
+
+def _tiers_of_slots(records: Mapping[int, DiskRecord], joined: Joined, settings: Settings) -> dict[int, str]:
+    tiers = tiers_of(settings)
+    named = {slot: tiers.get(Path(absent.path), "") for slot, absent in joined.absent.items()}
+    known = {slot: record.tier for slot, record in records.items() if slot in joined.disks or slot in joined.absent}
+    return {**named, **known}
 
 
 def _from_disks(paths: Sequence[Path], open_disk: OpenDisk) -> StoreFile:
@@ -78,7 +96,7 @@ def _from_disks(paths: Sequence[Path], open_disk: OpenDisk) -> StoreFile:
         return StoreFile(format=1, store=secrets.token_hex(16), disks={})
     store, _ = votes.most_common(1)[0]
     found = {
-        identity.slot: DiskRecord(identity.disk, False, "")
+        identity.slot: DiskRecord(identity.disk, False, "", identity.tier)
         for identity in identities
         if identity is not None and identity.store == store
     }
@@ -110,7 +128,8 @@ def disk_watch(
         store.disks,
         store.store_id,
         known=store.records,
-        paths=[Path(path) for path in settings.disks],
+        paths=paths_of(settings),
+        tiers=tiers_of(settings),
         on_replaced=on_replaced,
         on_returned=on_returned,
         now_ns=now_ns,

@@ -75,17 +75,23 @@ class _Slot:
     path: str = ""
     space: Space = _UNKNOWN
     began: dict[object, float] = field(default_factory=dict)  # calls in threads -> when they began
+    tier: str = ""
 
 
 class Disks:
     """The slots of a store. `fail`, `get`, `state`, `slots` and `in_service` may be called from any thread.
 
-    `absent`: known slots without a disk. `on_change` is told of every slot that enters or leaves service, always
-    on the event loop, shortly after the fact.
+    `absent`: known slots without a disk. `tiers`: of the slots that are not hot. `on_change` is told of every slot
+    that enters or leaves service, always on the event loop, shortly after the fact.
     """
 
     def __init__(
-        self, disks: Mapping[int, Disk], limits: Limits, *, absent: Mapping[int, Absent] | None = None
+        self,
+        disks: Mapping[int, Disk],
+        limits: Limits,
+        *,
+        absent: Mapping[int, Absent] | None = None,
+        tiers: Mapping[int, str] | None = None,
     ) -> None:
         self.limits = limits
         self.on_change: Callable[[int], None] = lambda slot: None
@@ -99,18 +105,29 @@ class Disks:
             self._slots[slot] = _Slot(self._limiter(), reason=missing.reason, path=missing.path)
         for slot, disk in disks.items():
             self._slots[slot] = _Slot(self._limiter(), disk, path=disk.name)
+        for slot, tier in (tiers or {}).items():
+            self._slots[slot].tier = tier
+        for slot, disk in disks.items():
             try:
                 self._slots[slot].space = disk.space()
             except DiskFailed as error:
                 self.fail(slot, str(error))
 
-    def slots(self) -> list[int]:
-        """All slots, in service or not, in order."""
-        return sorted(self._slots)
+    def slots(self, tier: str | None = None) -> list[int]:
+        """All slots (of one tier), in service or not, in order."""
+        return sorted(slot for slot, held in list(self._slots.items()) if tier is None or held.tier == tier)
 
-    def in_service(self) -> list[int]:
-        """The slots in service, in order."""
-        return sorted(slot for slot, held in list(self._slots.items()) if held.disk is not None)
+    def in_service(self, tier: str | None = None) -> list[int]:
+        """The slots (of one tier) in service, in order."""
+        return sorted(
+            slot
+            for slot, held in list(self._slots.items())
+            if held.disk is not None and (tier is None or held.tier == tier)
+        )
+
+    def tier_of(self, slot: int) -> str:
+        """Which set of disks the slot is of; empty: hot."""
+        return self._slots[slot].tier
 
     def get(self, slot: int) -> Disk:
         """The disk in `slot`. Raises DiskFailed if it is out of service."""
@@ -170,7 +187,8 @@ class Disks:
         with self._lock:
             before = self._slots.get(slot)
             known = space or (before.space if before else _UNKNOWN)
-            self._slots[slot] = _Slot(self._limiter(), disk, path=disk.name, space=known)
+            tier = before.tier if before else ""
+            self._slots[slot] = _Slot(self._limiter(), disk, path=disk.name, space=known, tier=tier)
         log.warning("disk %d (%s) is in service", slot, disk.name)
         self._tell(slot)
 
@@ -263,7 +281,10 @@ class DiskWatch:
         on_returned: Callable[[int], None],
         now_ns: Callable[[], int] = time.time_ns,
         open_disk: OpenDisk = FolderDisk,
+        tiers: Mapping[Path, str] | None = None,
     ) -> None:
+        """`tiers`: of the paths that are not for hot."""
+        self._tiers = {str(path): tier for path, tier in (tiers or {}).items()}
         self._disks = disks
         self._store_id = store_id
         self._known = dict(known)
@@ -359,7 +380,7 @@ class DiskWatch:
 
         def work() -> Sight:
             try:
-                return look(place, Path(path), self._open)
+                return look(place, Path(path), self._open, self._tiers.get(path, ""))
             finally:
                 self._looking.discard(path)
 

@@ -2,7 +2,8 @@
 
 Room: stratum/store. May import: core.errors, core.records, store.disk.
 
-The file is JSON: `format` (1), `store` and `disk` (32 hex digits each), `slot`, `created` (nanoseconds since 1970).
+The file is JSON: `format` (1), `store` and `disk` (32 hex digits each), `slot`, `created` (nanoseconds since 1970),
+`tier` (which set of disks it is of; empty: hot).
 It is written once, when an empty folder is claimed.
 
 Invariants
@@ -12,6 +13,7 @@ Invariants
     I3  An empty folder where a file system of its own was mounted before, and none is now, is a mount that is
         missing: it is left alone.
     I4  Claiming can be cut off anywhere: a claimed disk that no record knows is taken for its slot again, as new.
+    I5  An empty folder named for one tier never takes the slot of a disk of another.
 """
 
 import secrets
@@ -48,6 +50,7 @@ class Identity(msgspec.Struct, frozen=True, kw_only=True):
     disk: str
     slot: int
     created: int
+    tier: str = ""
 
 
 def read_identity(disk: Disk) -> Identity | None:
@@ -69,9 +72,10 @@ def read_identity(disk: Disk) -> Identity | None:
     return found
 
 
-def claim(disk: Disk, store_id: bytes, slot: int, created: int) -> Identity:
+def claim(disk: Disk, store_id: bytes, slot: int, created: int, tier: str = "") -> Identity:
     """Give a disk a new identity, durably: on return it is ours. Raises DiskFailed, StoreFull, Busy."""
-    identity = Identity(format=FORMAT, store=store_id.hex(), disk=secrets.token_hex(16), slot=slot, created=created)
+    disk_id = secrets.token_hex(16)
+    identity = Identity(format=FORMAT, store=store_id.hex(), disk=disk_id, slot=slot, created=created, tier=tier)
     disk.unlink(TEMPORARY, purpose=PURPOSE)
     file = disk.create(TEMPORARY, purpose=PURPOSE)
     try:
@@ -111,9 +115,10 @@ class Sight:
     disk: Disk | None = None
     identity: Identity | None = None
     problem: str = ""
+    tier: str = ""  # that the path is named for
 
 
-def look(place: int, path: Path, open_disk: OpenDisk = FolderDisk) -> Sight:
+def look(place: int, path: Path, open_disk: OpenDisk = FolderDisk, tier: str = "") -> Sight:
     """Look what is at `path`. Blocking; never raises for what is found there."""
     try:
         disk = open_disk(place, path)
@@ -124,7 +129,7 @@ def look(place: int, path: Path, open_disk: OpenDisk = FolderDisk) -> Sight:
         return Sight(path, problem="there is no such folder")
     except (Unavailable, ForeignDisk) as error:
         return Sight(path, problem=str(error))
-    return Sight(path, disk, identity)
+    return Sight(path, disk, identity, tier=tier)
 
 
 @dataclass(slots=True)
@@ -188,14 +193,19 @@ def _assign_empties(found: Assignment, empties: Sequence[tuple[int, Sight]], kno
     """The slot of its place if that has no disk, else the first known slot without one, else a new slot."""
     displaced = []
     for place, sight in empties:
-        if place in found.taken:
+        if place in found.taken or _other_tier(known.get(place), sight):
             displaced.append(sight)
         else:
             _put_empty(found, place, sight, known)
     for sight in displaced:
         free = [slot for slot in range(max(known, default=-1) + len(found.taken) + 2) if slot not in found.taken]
-        slot = next((slot for slot in free if slot in known), free[0])
+        slot = next((slot for slot in free if slot in known and not _other_tier(known[slot], sight)), None)
+        slot = next(slot for slot in free if slot not in known) if slot is None else slot
         _put_empty(found, slot, sight, known)
+
+
+def _other_tier(record: DiskRecord | None, sight: Sight) -> bool:
+    return record is not None and record.tier != sight.tier  # I5
 
 
 def _put_empty(found: Assignment, slot: int, sight: Sight, known: Mapping[int, DiskRecord]) -> None:
@@ -233,18 +243,19 @@ def join(
     *,
     created: int | None = None,
     open_disk: OpenDisk = FolderDisk,
+    tiers: Mapping[Path, str] | None = None,
 ) -> Joined:
     """Find the disks of a store at `paths`, and claim the empty folders that may be claimed. Blocking.
 
     `known` is what the store remembers; if it is empty the store is new and folders that do not exist are made.
-    `created`: the time for new identities, nanoseconds (default: now).
+    `created`: the time for new identities, nanoseconds (default: now). `tiers`: of the paths that are not for hot.
     """
     created = time.time_ns() if created is None else created
     sights = {}
     for place, path in enumerate(paths):
         if not known:
             _make_if_missing(path)
-        sights[place] = look(place, path, open_disk)
+        sights[place] = look(place, path, open_disk, (tiers or {}).get(path, ""))
     joined = settle(assign(sights, known, store_id), known, store_id, created)
     reasons = dict(joined.problems)
     for place, path in enumerate(paths):
@@ -259,8 +270,8 @@ def settle(found: Assignment, known: Mapping[int, DiskRecord], store_id: bytes, 
     for slot, sight in {**found.known, **found.strange, **found.empty}.items():
         assert sight.disk is not None
         try:
-            identity = sight.identity or claim(sight.disk, store_id, slot, created)
-            record = DiskRecord(identity.disk, sight.disk.own_filesystem, str(sight.path))
+            identity = sight.identity or claim(sight.disk, store_id, slot, created, sight.tier)
+            record = DiskRecord(identity.disk, sight.disk.own_filesystem, str(sight.path), identity.tier)
         except Unavailable as error:
             joined.problems.append((sight.path, str(error)))
             continue

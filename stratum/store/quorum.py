@@ -14,6 +14,7 @@ from stratum.store.read_back import blame, in_service
 from stratum.store.segments import Reading
 
 log = logging.getLogger(__name__)
+HOT = ""  # the tier whose disks hold the journal
 
 
 class Quorum:
@@ -33,19 +34,19 @@ class Quorum:
     @property
     def target(self) -> int:
         """Disks that shall hold a copy."""
-        return max(1, min(self._copies, len(self._disks.slots())))
+        return max(1, min(self._copies, len(self._disks.slots(HOT))))
 
     def needed(self) -> int:
         """Disks that must hold what is begun now before it is acknowledged (L1 of the journal).
 
         To be asked before the work: when disks fail during it, that must not make less do.
         """
-        return min(self.target, max(2, len(self._disks.in_service())))
+        return min(self.target, max(2, len(self._disks.in_service(HOT))))
 
     def require_witnesses(self, count: int) -> None:
         """Raise TooFewDisks if `count` disks may have missed an acknowledged record or a claimed epoch; StoreFull
         if there would be more had they not been full."""
-        slots = len(self._disks.slots())
+        slots = len(self._disks.slots(HOT))
         least = max(slots // 2 + 1, slots - self.target + 1)
         if count < least:
             raise self._error(f"the journal can go on from {count} of {slots} disks and needs {least}")

@@ -117,7 +117,7 @@ def read_back(disks: Disks, store_id: bytes) -> Recovered:
 def in_service(disks: Disks) -> list[Disk]:
     """The disks that may be used now."""
     found = []
-    for slot in disks.in_service():
+    for slot in disks.in_service(""):  # the journal is on hot disks only
         try:
             found.append(disks.get(slot))
         except DiskFailed:  # between the two calls
