@@ -197,6 +197,7 @@ async def test_when_all_places_are_taken_the_one_that_rested_longest_makes_room(
             await trio.sleep(1)  # now the first rests too, but not as long
             assert not wires.full()
             await second.ended.wait()
+            assert trio.current_time() < 4  # not for its idleness
             assert not first.ended.is_set()
 
 

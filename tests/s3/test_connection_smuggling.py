@@ -93,6 +93,12 @@ async def test_a_head_with_two_readings_is_refused_and_ends_the_connection(sent,
     assert trio.current_time() < 1  # at once, not when patience ends
 
 
+@pytest.mark.parametrize("name", ["bare LFs alone", "a handshake of TLS"])
+async def test_what_cannot_become_a_head_any_more_is_not_waited_for(name, autojump_clock):
+    assert statuses(await talk(ToyDoor(), HEADS[name])) == [400]
+    assert trio.current_time() < 1
+
+
 @pytest.mark.parametrize("version", [b"HTTP/2.0", b"HTTP/1.2", b"HTTP/0.9", b"HTTP/3.0", b"HTTP/9.9"])
 async def test_other_versions_of_http_are_not_spoken(version, autojump_clock):
     door = ToyDoor()
