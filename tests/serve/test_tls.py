@@ -5,12 +5,17 @@ import os
 import socket
 import ssl
 import stat
+from functools import partial
 from pathlib import Path
 
 import pytest
+import trio
 from cryptography import x509
 
 from stratum.core.config import Settings
+from stratum.s3.app import make_app
+from stratum.s3.http import Request, Response
+from stratum.s3.serve import Serving, open_listener, serve_app
 from stratum.serve.self_signed import VALID_DAYS, make, names_of, renew
 from stratum.serve.tls import BadCertificate, Tls, open_tls
 
@@ -75,6 +80,60 @@ def test_a_changed_file_is_for_new_handshakes_and_an_unchanged_one_is_not_read(t
     assert shown(tls)[0] == first
     tls.refresh()
     assert shown(tls)[0] != first
+
+
+async def test_the_files_are_looked_at_again_and_again(tmp_path, autojump_clock):
+    files = pair(tmp_path, "a")
+    tls = Tls(files, certificate=files[0])
+    first = shown(tls)[0]
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(tls.watch, 10.0)
+        for _ in range(3):
+            pair(tmp_path, "a")
+            await trio.sleep(25)
+            assert shown(tls)[0] != first
+            first = shown(tls)[0]
+        nursery.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize("protocol", ["httptools", "h11"])
+async def test_a_new_certificate_is_for_new_connections_and_open_ones_stay(tmp_path, protocol):
+    files = pair(tmp_path, "a")
+    tls, stop = Tls(files, certificate=files[0]), trio.Event()
+
+    class Door:
+        async def handle(self, request: Request) -> Response:
+            return Response(200, [], b"served")
+
+    async def connect(port: int) -> tuple[trio.SSLStream, int]:
+        context = ssl.create_default_context()
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        plain = await trio.open_tcp_stream("127.0.0.1", port)
+        stream = trio.SSLStream(plain, context, server_hostname="127.0.0.1", https_compatible=True)
+        await stream.do_handshake()
+        return stream, x509.load_der_x509_certificate(stream.getpeercert(binary_form=True)).serial_number
+
+    async def asked(stream: trio.SSLStream) -> bool:
+        await stream.send_all(b"GET /b/k HTTP/1.1\r\nHost: x\r\n\r\n")
+        received = b""
+        while not received.endswith(b"served"):
+            received += await stream.receive_some()
+        return received.startswith(b"HTTP/1.1 200")
+
+    async with trio.open_nursery() as nursery:
+        serving = Serving(protocol=protocol, tls=tls.context)
+        serve = partial(serve_app, make_app(Door()), open_listener("127.0.0.1", 0), stop=stop.wait, grace=1)
+        port = (await nursery.start(partial(serve, serving=serving))).port
+        old, first = await connect(port)
+        assert await asked(old)
+        pair(tmp_path, "a")
+        tls.refresh()
+        new, second = await connect(port)
+        assert first != second
+        assert await asked(old) and await asked(new)
+        await old.aclose()
+        await new.aclose()
+        stop.set()
 
 
 BREAKS = {
