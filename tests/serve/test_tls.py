@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import trio
 from cryptography import x509
+from cryptography.hazmat.primitives import serialization
 
 from stratum.core.config import Settings
 from stratum.s3.app import make_app
@@ -168,6 +169,16 @@ def test_a_server_does_not_start_with_a_broken_file(tmp_path, breaks):
     settings = Settings(data=tmp_path, disks=(), tls_certificate=chain, tls_key=key)
     with pytest.raises(BadCertificate, match=r"a\.pem"):
         open_tls(settings, lambda: NOW)
+
+
+def test_nobody_is_asked_for_a_passphrase(tmp_path):
+    chain, key = pair(tmp_path, "a", split=True)
+    secret = serialization.load_pem_private_key(key.read_bytes(), None)
+    sealed = serialization.BestAvailableEncryption(b"passphrase")
+    kind = serialization.PrivateFormat.PKCS8
+    key.write_bytes(secret.private_bytes(serialization.Encoding.PEM, kind, sealed))
+    with pytest.raises(BadCertificate, match="passphrase"):
+        Tls((chain, key), certificate=chain)
 
 
 def test_a_self_signed_certificate_is_made_once_and_its_key_is_the_owners_alone(tmp_path):
