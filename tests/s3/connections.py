@@ -86,6 +86,10 @@ class Peer:
             self.received += piece
         return self.received
 
+    async def end(self) -> None:
+        """Send no more."""
+        await self._stream.send_eof()
+
     async def leave(self) -> None:
         await self._stream.aclose()
 

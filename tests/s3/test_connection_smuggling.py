@@ -1,9 +1,11 @@
 """Whatever has two readings is refused, and nothing that follows it on the connection becomes a request."""
 
+import logging
 import re
 
 import pytest
 import trio
+import trio.testing
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -12,7 +14,7 @@ from stratum.core.errors import StratumError
 from stratum.s3.connection_body import Chunked, Sized
 from stratum.s3.connection_head import find_head, parse_head
 from stratum.s3.errors import S3Error
-from tests.s3.connections import ToyDoor, statuses, talk
+from tests.s3.connections import ToyDoor, connected, statuses, talk
 
 SMUGGLED = b"GET /b/smuggled HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
 
@@ -233,3 +235,36 @@ def test_a_damaged_head_is_read_or_refused_and_nothing_else(data):
     assert found is None or not (found.chunked and found.length)
     for name, value in found.headers if found else []:
         assert not re.search(rb"[\r\n\0]", name + value)
+
+
+class Collected(logging.Handler):
+    """What was logged as an error."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.ERROR)
+        self.records: list[logging.LogRecord] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.records.append(record)
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.data())
+async def test_damaged_bytes_on_a_connection_are_never_our_failure(data):
+    sent = bytearray(b"".join(one for one, _, _ in data.draw(st.lists(st.sampled_from(GOOD), min_size=1, max_size=4))))
+    for _ in range(data.draw(st.integers(0, 5))):
+        at = data.draw(st.integers(0, max(0, len(sent) - 1)))
+        sent[at : at + data.draw(st.integers(0, 3))] = data.draw(st.binary(max_size=3))
+    errors = Collected()
+    logging.getLogger("stratum").addHandler(errors)
+    try:
+        async with connected(ToyDoor()) as peer:
+            await peer.send(bytes(sent))
+            await trio.testing.wait_all_tasks_blocked()
+            await peer.end()
+            answers = await peer.read_all()
+            await peer.ended.wait()
+    finally:
+        logging.getLogger("stratum").removeHandler(errors)
+    assert 500 not in statuses(answers)
+    assert errors.records == []
