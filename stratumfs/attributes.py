@@ -11,6 +11,7 @@ from stratum.engine.file_attributes import AttributeChange, Room
 CACHED_S = 60.0  # kernel caches may keep names and attributes so long: every change over S3 invalidates them exactly
 NAME_BYTES = 255
 BLOCK_BYTES, STAT_BLOCK_BYTES = 4096, 512
+FIRST_NS, LAST_NS = -(1 << 63), (1 << 63) - 1  # the years 1677 to 2262; times beyond become these
 INODES = 1 << 40  # shown as the number of inodes: nothing limits it
 
 
@@ -48,9 +49,13 @@ def change_of(attr: pyfuse3.EntryAttributes, fields: pyfuse3.SetattrFields) -> A
         uid=attr.st_uid if fields.update_uid else None,
         gid=attr.st_gid if fields.update_gid else None,
         size=attr.st_size if fields.update_size else None,
-        atime=attr.st_atime_ns if fields.update_atime else None,
-        mtime=attr.st_mtime_ns if fields.update_mtime else None,
+        atime=_storable(attr.st_atime_ns) if fields.update_atime else None,
+        mtime=_storable(attr.st_mtime_ns) if fields.update_mtime else None,
     )
+
+
+def _storable(time: int) -> int:
+    return min(max(time, FIRST_NS), LAST_NS)
 
 
 def statistics(room: Room) -> pyfuse3.StatvfsData:

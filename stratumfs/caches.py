@@ -52,6 +52,13 @@ class KernelCaches:
             self._warned = True
             log.warning("the kernel does not keep up with invalidations", extra={"waiting": self._queue.qsize()})
 
+    async def forget_inode(self, number: int) -> None:
+        """Have the kernel forget the attributes of an inode before its request under way is answered.
+
+        Attributes alone wait for no lock of the kernel, unlike names (K1); nor for what is queued.
+        """
+        await trio.to_thread.run_sync(self._try, lambda: self._forget_attributes(number))
+
     async def caught_up(self) -> None:
         """Return when the kernel has forgotten everything that was queued so far; after `PATIENCE` seconds anyway."""
         done, token = trio.Event(), trio.lowlevel.current_trio_token()

@@ -51,10 +51,10 @@ async def mount(
     Started when the kernel has begun to ask. On cancellation everything open is published, and the mount taken away.
     Raises CannotMount.
     """
-    operations = Operations(engine.files)
+    caches = KernelCaches(pyfuse3.invalidate_entry, lambda inode: pyfuse3.invalidate_inode(inode, attr_only=True))
+    operations = Operations(engine.files, caches.forget_inode)
     protect_from_reclaim()
     _begin(operations, mountpoint, fuse_options(options, os.geteuid()))
-    caches = KernelCaches(pyfuse3.invalidate_entry, lambda inode: pyfuse3.invalidate_inode(inode, attr_only=True))
     caches.start()
     engine.changes.subscribe(caches.forget, caches.caught_up)
     try:

@@ -59,8 +59,10 @@ class Operations(pyfuse3.Operations):
     enable_writeback_cache = False
     enable_acl = False
 
-    def __init__(self, files: Files) -> None:
+    def __init__(self, files: Files, forget_inode: Callable[[int], Awaitable[None]]) -> None:
+        """`forget_inode`: has the kernel forget the attributes of an inode."""
         super().__init__()
+        self._forget_inode = forget_inode
         self.ready = trio.Event()
         self._files = files
         self._directories: dict[int, OpenDirectory] = {}
@@ -89,7 +91,11 @@ class Operations(pyfuse3.Operations):
     async def create(
         self, parent_inode: int, name: bytes, mode: int, flags: int, ctx: RequestContext
     ) -> tuple[FileInfo, EntryAttributes]:
-        """Make a file and open it."""
+        """Make a file and open it. One that is there by now, for the kernel asked before, is opened as by `open`."""
+        if flags & os.O_TRUNC and not flags & os.O_EXCL:
+            there = self._files.names.lookup(parent_inode, name)
+            if there is not None:
+                await self._drop_privileges(there[0], ctx)
         handle, number, inode = await self._files.create(
             parent_inode,
             name,
@@ -185,9 +191,9 @@ class Operations(pyfuse3.Operations):
     @answered
     async def getxattr(self, inode: int, name: bytes, ctx: RequestContext) -> bytes:
         """Read an extended attribute. Asked before every write(2)."""
+        _check_xattr_space(name)
         if self._files.xattrs.has_none(inode):
             raise FUSEError(errno.ENODATA)
-        _check_xattr_space(name)
         return self._files.xattrs.get(inode, name)
 
     @answered
@@ -198,8 +204,9 @@ class Operations(pyfuse3.Operations):
 
     @answered
     async def listxattr(self, inode: int, ctx: RequestContext) -> Sequence[bytes]:
-        """Name the extended attributes."""
-        return self._files.xattrs.names(inode)
+        """Name the extended attributes; those of root's own to root alone, as local file systems do."""
+        names = self._files.xattrs.names(inode)
+        return names if ctx.uid == 0 else [name for name in names if not name.startswith(b"trusted.")]
 
     @answered
     async def removexattr(self, inode: int, name: bytes, ctx: RequestContext) -> None:
@@ -213,7 +220,14 @@ class Operations(pyfuse3.Operations):
     async def open(self, inode: int, flags: int, ctx: RequestContext) -> FileInfo:
         """Open a file. What the kernel has cached of it is good: what S3 writes is always another inode."""
         writes = flags & os.O_ACCMODE != os.O_RDONLY
+        if flags & os.O_TRUNC:
+            await self._drop_privileges(inode, ctx)
         return FileInfo(fh=self._files.open(inode, writes=writes, truncate=bool(flags & os.O_TRUNC)))
+
+    async def _drop_privileges(self, inode: int, ctx: RequestContext) -> None:
+        """open(2) is to empty a file: unlike for write(2), the kernel leaves its set-id bits and capabilities to us."""
+        if await self._files.attributes.drop_privileges(inode, set_id=ctx.uid != 0):
+            await self._forget_inode(inode)
 
     @answered
     async def read(self, fh: int, off: int, size: int) -> bytes:
@@ -272,3 +286,5 @@ class Operations(pyfuse3.Operations):
 def _check_xattr_space(name: bytes) -> None:
     if not name.startswith(XATTR_SPACES):
         raise FUSEError(errno.ENOTSUP)
+    if name in XATTR_SPACES:
+        raise FUSEError(errno.EINVAL)

@@ -10,7 +10,7 @@ import msgspec
 
 from stratum.core.config import Settings
 from stratum.core.records import Inode
-from stratum.core.schema import inode_key
+from stratum.core.schema import inode_key, xattr_key
 from stratum.core.txn import Txn, save
 from stratum.engine.file_mounted import Mounted
 from stratum.engine.file_table import FileTable, load_inode
@@ -27,6 +27,9 @@ class AttributeChange:
     size: int | None = None
     atime: int | None = None
     mtime: int | None = None
+
+
+CAPABILITIES = b"security.capability"  # the extended attribute that capabilities(7) of a program rest in
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +89,30 @@ class FileAttributes:
         if file is not None and to.mtime is not None:
             file.mtime_was_set()
 
+    async def drop_privileges(self, number: int, *, set_id: bool) -> bool:
+        """A regular file is about to be emptied by open(2): its capabilities go, and with `set_id` what would run it
+        as its owner or group, as from write(2), where the kernel sees to it. Returns whether there were any.
+
+        Raises NoSuchInode.
+        """
+        now = self._mounted.now_ns()
+
+        def bare(txn: Txn) -> bool:
+            mode = load_inode(txn, number).mode
+            return txn.get(xattr_key(number, CAPABILITIES)) is None and (not set_id or without_set_id(mode) == mode)
+
+        def change(txn: Txn) -> None:
+            old = load_inode(txn, number)
+            mode = without_set_id(old.mode) if set_id else old.mode
+            save(txn, inode_key(number), msgspec.structs.replace(old, mode=mode, ctime=now))
+            txn.delete(xattr_key(number, CAPABILITIES))
+
+        if self._mounted.meta.read(bare):
+            return False
+        await self._mounted.meta.room()
+        self._mounted.apply(change)
+        return True
+
     def room(self) -> Room:
         """What the disks in service hold together, less parity; the smallest disk sets the measure for all.
 
@@ -101,3 +128,8 @@ class FileAttributes:
         total = min(state.total / count for state, count in zip(states, sharing, strict=True))
         free = min(state.free / count for state, count in zip(states, sharing, strict=True))
         return Room(int(total * share), int(free * share))
+
+
+def without_set_id(mode: int) -> int:
+    """A mode without the bits that run a program as its owner or group; set-gid without x means something else."""
+    return mode & ~(stat.S_ISUID | (stat.S_ISGID if mode & stat.S_IXGRP else 0))
