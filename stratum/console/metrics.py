@@ -39,8 +39,32 @@ class EngineNumbers(Collector):
             ("orphans_removed", "Shard files without a volume removed since the start", engine.reaper.orphans_removed),
             ("volumes_scrubbed", "Volumes verified since the start", engine.scrubber.verified),
             ("shards_damaged", "Damaged shards found by scrubbing since the start", engine.scrubber.damaged),
+            ("lifecycle_expired", "Versions and delete markers that expired since the start", engine.lifecycle.expired),
+            ("lifecycle_aborted", "Uploads aborted by lifecycle rules since the start", engine.lifecycle.aborted),
+            ("access_log_lines", "Lines written into buckets since the start", engine.access_logs.delivered),
+            ("access_log_lines_dropped", "Lines left out since the start", engine.access_logs.dropped),
         ):
             yield CounterMetricFamily(f"stratum_{name}", words, value=value)
+        yield from self._notifications()
+
+    def _notifications(self) -> Iterator[Metric]:
+        labels = ["target"]
+        waiting = GaugeMetricFamily("stratum_events_waiting", "Events to be told, at the last look", labels=labels)
+        counts = {
+            name: CounterMetricFamily(f"stratum_events_{name}", words, labels=labels)
+            for name, words in (
+                ("delivered", "Events told since the start"),
+                ("failed", "Attempts to tell an event that failed since the start"),
+                ("expired", "Events given up since the start"),
+                ("dropped", "Events that found the queue full, ever"),
+            )
+        }
+        for target, standing in self._engine.notifying.standing.items():
+            waiting.add_metric([target], standing.waiting)
+            for name, family in counts.items():
+                family.add_metric([target], getattr(standing, name))
+        yield waiting
+        yield from counts.values()
 
     def _disks(self) -> Iterator[Metric]:
         disks = self._engine.disks

@@ -6,6 +6,7 @@ import shlex
 from functools import partial
 
 import pytest
+import trio
 from botocore.exceptions import ClientError
 
 from stratum.core.access_log import Logging, may_deliver, object_name
@@ -274,3 +275,15 @@ async def test_lines_that_wait_are_written_at_an_orderly_stop(tmp_path):
     async with engine_at(tmp_path) as engine:
         (made,) = (await engine.objects.list("logs", ListQuery())).objects
         assert await get(engine, made.key, "logs") == b"one line\n"
+
+
+async def test_lines_that_are_old_or_many_are_written_by_the_service_itself(tmp_path):
+    for limits, size in (({"access_log_interval": 0.01}, 1), ({"access_log_object_bytes": 1000}, 2000)):
+        async with engine_at(tmp_path / str(size), **limits) as engine:
+            for bucket in ("bucket", "logs"):
+                await engine.buckets.create(bucket, "alice")
+            await engine.configurations.put("logs", KIND, PolicyText(policy(statement(Condition={}))))
+            await engine.access_logs.configure("bucket", Logging("logs", PREFIX), Principal(user="alice"))
+            engine.access_logs.note("bucket", b"x" * size)
+            while not engine.access_logs.delivered:
+                await trio.sleep(0.001)
