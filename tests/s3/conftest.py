@@ -1,10 +1,11 @@
 """The S3 door on a real engine, a real socket and a real client (boto3 in a thread).
 
 STRATUM_TEST_CONNECTION says what speaks HTTP/1.1 in these tests: httptools (our connection, the default), h11
-(hypercorn's), or both: then every test runs twice. contrib/test.sh sets it to both.
+(hypercorn's), both (every test runs twice; contrib/test.sh sets it), or tls: our connection over TLS.
 """
 
 import os
+import ssl
 import time
 from functools import partial
 
@@ -17,6 +18,8 @@ from stratum.s3.app import make_app
 from stratum.s3.door import S3Door
 from stratum.s3.hosts import Hosts
 from stratum.s3.serve import Serving, open_listener, serve_app
+from stratum.serve.self_signed import renew
+from stratum.serve.tls import load
 from tests.engine.conftest import ROOT, engine_at
 
 os.environ.setdefault("AWS_EC2_METADATA_DISABLED", "true")
@@ -28,17 +31,18 @@ CONNECTIONS = ["httptools", "h11"] if ASKED == "both" else [ASKED]
 class Endpoint:
     """An endpoint on loopback. `call` runs a method of the boto3 client in a thread."""
 
-    def __init__(self, engine, port: int) -> None:
+    def __init__(self, engine, port: int, scheme: str = "http") -> None:
         self.engine = engine
         self.port = port
-        self.url = f"http://127.0.0.1:{port}"
+        self.scheme = scheme
+        self.url = f"{scheme}://127.0.0.1:{port}"
         self.client = self.client_for(ROOT.access_key, ROOT.secret_key)
 
     def client_for(self, access: str, secret: str, style: str = "path", host: str = "127.0.0.1", **config):
         config.setdefault("retries", {"total_max_attempts": 1})
         return boto3.session.Session().client(
             "s3",
-            endpoint_url=f"http://{host}:{self.port}",
+            endpoint_url=f"{self.scheme}://{host}:{self.port}",
             aws_access_key_id=access,
             aws_secret_access_key=secret,
             region_name="us-east-1",
@@ -58,9 +62,17 @@ class Endpoint:
     async def body(self, key: str, bucket: str = "bucket", **arguments) -> bytes:
         return await self.run(lambda: self.client.get_object(Bucket=bucket, Key=key, **arguments)["Body"].read())
 
+    async def connect(self):
+        """Open a connection of bytes."""
+        stream = await trio.open_tcp_stream("127.0.0.1", self.port)
+        if self.scheme == "http":
+            return stream
+        context = ssl.create_default_context()
+        return trio.SSLStream(stream, context, server_hostname="127.0.0.1", https_compatible=True)
+
     async def raw(self, sent: bytes, patience: float = 30) -> bytes:
         """Send bytes over a fresh connection, return all that comes until it closes (or `patience` seconds)."""
-        stream = await trio.open_tcp_stream("127.0.0.1", self.port)
+        stream = await self.connect()
         async with stream:
             await stream.send_all(sent)
             received = b""
@@ -70,23 +82,43 @@ class Endpoint:
         return received
 
 
+def _serving(connection: str, tls_context) -> Serving:
+    if tls_context is None:
+        return Serving(protocol=connection)
+    return Serving(tls=lambda: tls_context)
+
+
 @pytest.fixture(scope="session", params=CONNECTIONS)
 def connection(request):
     """What speaks HTTP/1.1."""
     return request.param
 
 
+@pytest.fixture(scope="session")
+def tls_context(connection, tmp_path_factory):
+    """Context of a self-signed certificate that every client here trusts; None: plain HTTP."""
+    if connection != "tls":
+        yield None
+        return
+    folder = tmp_path_factory.mktemp("trust")
+    secret = renew(folder, ("127.0.0.1", "localhost", "bucket.localhost"), time.time())
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SSL_CERT_FILE", str(folder / "certificate.pem"))  # for OpenSSL's defaults
+        patch.setenv("AWS_CA_BUNDLE", str(folder / "certificate.pem"))
+        yield load(secret, None)
+
+
 @pytest.fixture
-async def endpoint(tmp_path, connection):
+async def endpoint(tmp_path, connection, tls_context):
     async with engine_at(tmp_path) as engine:
         door = S3Door(engine, now_s=lambda: int(time.time()))
         listener = open_listener("127.0.0.1", 0)
         stop = trio.Event()
         async with trio.open_nursery() as nursery:
-            app, serving = make_app(door, None, Hosts.of(engine.settings)), Serving(protocol=connection)
+            app, serving = make_app(door, None, Hosts.of(engine.settings)), _serving(connection, tls_context)
             serve = partial(serve_app, app, listener, stop=stop.wait, grace=1.0, serving=serving)
             address = await nursery.start(serve)
-            made = Endpoint(engine, address.port)
+            made = Endpoint(engine, address.port, "https" if tls_context else "http")
             await made.call("create_bucket", Bucket="bucket")
             yield made
             await made.run(made.client.close)

@@ -336,7 +336,7 @@ async def served(nursery, connection):
                 listener,
                 stop=stop.wait,
                 grace=grace,
-                serving=Serving(protocol=connection),
+                serving=Serving(protocol="h11" if connection == "h11" else "httptools"),
                 task_status=task_status,
             )
             ended.set()

@@ -92,7 +92,7 @@ def served(request, certificate, connection):
     if request.param == "https":
         tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
         tls.load_cert_chain(certificate)
-    serving = Serving(protocol=connection, tls=None if tls is None else lambda: tls)
+    serving = Serving(protocol="h11" if connection == "h11" else "httptools", tls=None if tls is None else lambda: tls)
     shelf, begun, tools = Shelf(), threading.Event(), {}
 
     async def serve() -> None:

@@ -6,7 +6,6 @@ import urllib.request
 
 import botocore.exceptions
 import pytest
-import trio
 
 MIB = 1 << 20
 
@@ -143,7 +142,7 @@ async def test_a_body_that_ends_early_leaves_the_old_object(endpoint):
     url = endpoint.client.generate_presigned_url("put_object", Params={"Bucket": "bucket", "Key": "k"})
     path = url.split(str(endpoint.port), 1)[1]
     head = f"PUT {path} HTTP/1.1\r\nHost: 127.0.0.1:{endpoint.port}\r\nContent-Length: 5000000\r\n\r\n"
-    stream = await trio.open_tcp_stream("127.0.0.1", endpoint.port)
+    stream = await endpoint.connect()
     async with stream:
         await stream.send_all(head.encode() + os.urandom(2_000_000))
     assert await endpoint.body("k") == b"old"

@@ -310,6 +310,8 @@ async def test_versions_keep_each_how_it_was_encrypted(sealing):
 
 
 async def test_customer_keys_are_refused_over_an_open_line_unless_it_is_allowed(sealing, monkeypatch):
+    if sealing.scheme == "https":
+        pytest.skip("the line is not open")
     settings = sealing.engine.settings
     monkeypatch.setattr("stratum.s3.encryption._is_here", lambda peer: False)
     told = await refused(sealing, "put_object", Bucket="bucket", Key="k", Body=b"x", **sse_c(ONE))
