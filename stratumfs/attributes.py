@@ -26,7 +26,7 @@ def attributes(number: int, inode: Inode) -> pyfuse3.EntryAttributes:
     entry.st_gid = inode.gid
     entry.st_rdev = inode.rdev
     entry.st_size = size = BLOCK_BYTES if inode.kind is Kind.DIRECTORY else inode.size
-    entry.st_blocks = -(-size // STAT_BLOCK_BYTES)
+    entry.st_blocks = -(-(size - inode.holes) // STAT_BLOCK_BYTES)
     entry.st_blksize = BLOCK_BYTES
     entry.st_atime_ns = inode.atime
     entry.st_mtime_ns = inode.mtime

@@ -75,20 +75,23 @@ def _overlapping(txn: Txn, content: int, start: int, stop: int) -> list[Span]:
     return found
 
 
-def write_spans(txn: Txn, content: int, spans: Iterable[Span]) -> None:
-    """Put runs into a content, replacing whatever rested in the ranges that they cover."""
+def write_spans(txn: Txn, content: int, spans: Iterable[Span]) -> int:
+    """Put runs into a content, replacing whatever rested in the ranges that they cover; return how much more it is."""
     used: defaultdict[int, int] = defaultdict(int)
+    more = 0
     for offset, run in spans:
-        _cut(txn, content, offset, offset + run.length, used)
+        more += run.length - _cut(txn, content, offset, offset + run.length, used)
         _place(txn, content, offset, run, used)
     _count_volume_use(txn, content, used)
+    return more
 
 
-def punch(txn: Txn, content: int, start: int, stop: int) -> None:
-    """Make [start, stop) of a content a hole."""
+def punch(txn: Txn, content: int, start: int, stop: int) -> int:
+    """Make [start, stop) of a content a hole; return how many bytes rested there."""
     used: defaultdict[int, int] = defaultdict(int)
-    _cut(txn, content, start, stop, used)
+    less = _cut(txn, content, start, stop, used)
     _count_volume_use(txn, content, used)
+    return less
 
 
 def truncate(txn: Txn, content: int, size: int) -> None:
@@ -121,9 +124,11 @@ def take_over(txn: Txn, pieces: Iterable[tuple[int, bytes, int]], target: int) -
     _count_volume_use(txn, target, used)
 
 
-def _cut(txn: Txn, content: int, start: int, stop: int, used: defaultdict[int, int]) -> None:
+def _cut(txn: Txn, content: int, start: int, stop: int, used: defaultdict[int, int]) -> int:
+    cut = 0
     for offset, run in _overlapping(txn, content, start, stop):
         end = offset + run.length
+        cut += min(end, stop) - max(offset, start)
         txn.delete(run_key(content, end))
         if run.extent is not None:
             used[run.extent.volume] -= run.length
@@ -131,6 +136,7 @@ def _cut(txn: Txn, content: int, start: int, stop: int, used: defaultdict[int, i
             _place(txn, content, offset, slice_run(run, 0, start - offset), used)
         if end > stop:
             _place(txn, content, stop, slice_run(run, stop - offset, run.length), used)
+    return cut
 
 
 def _place(txn: Txn, content: int, offset: int, run: Run, used: defaultdict[int, int]) -> None:

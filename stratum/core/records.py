@@ -149,6 +149,7 @@ class Inode(msgspec.Struct, frozen=True, array_like=True):
     storage_class: str = ""  # empty: STANDARD
     part_checksums: tuple[str, ...] = ()  # base64, one for each of `parts`
     upload: str = ""  # id of the multipart upload that Complete made it from, so that a repeated Complete is known
+    holes: int = 0  # bytes of `size` where nothing rests, as far as known: those that the mount left; not of copies
 
 
 class Entry(msgspec.Struct, frozen=True, array_like=True):

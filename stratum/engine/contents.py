@@ -80,10 +80,11 @@ class Contents:
         """Begin a stream into volumes of its own."""
         return ContentWriter(self._volumes.writer())
 
-    def record(self, txn: Txn, content: int, spans: Sequence[Span]) -> None:
-        """Inside a change: make `spans` part of `content`, and their volumes known."""
-        write_spans(txn, content, spans)
+    def record(self, txn: Txn, content: int, spans: Sequence[Span]) -> int:
+        """Inside a change: make `spans` part of `content`, their volumes known; return how many bytes more it is."""
+        more = write_spans(txn, content, spans)
         self._volumes.record(txn, extents_of(spans))
+        return more
 
     async def discard(self, spans: Sequence[Span]) -> None:
         """Leave staged spans that no change recorded to the reaper (C2)."""

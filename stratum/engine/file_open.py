@@ -44,6 +44,7 @@ class OpenFile:
         self._changes = 0 if inode.etag else 1  # a file never published is due, even without a byte
         self._published = 0
         self._kept = False  # what was published before it was opened is a version by now: one for each time it is open
+        self._written = 0  # bytes, since what is published was taken
         self._rough_etag = False  # published by fsync with an ETag that a close would make an md5
         self._window: tuple[int, int, list[Span]] = (0, 0, [])
         self._sealed = bytes_sealed(inode)  # how what the file shows is encrypted
@@ -66,11 +67,13 @@ class OpenFile:
         return self._layers.lost
 
     def shown(self, inode: Inode) -> Inode:
-        """The record as the mount shows it."""
+        """The record as the mount shows it; it has at least the holes that it shows."""
         if self._changes == self._published:
             return inode
         mtime = inode.mtime if self._mtime is None else self._mtime
-        return msgspec.structs.replace(inode, size=self.size, mtime=mtime, ctime=max(inode.ctime, self._ctime))
+        holes = max(self.size - (inode.size - inode.holes) - self._written, 0)
+        ctime = max(inode.ctime, self._ctime)
+        return msgspec.structs.replace(inode, size=self.size, holes=holes, mtime=mtime, ctime=ctime)
 
     def report(self) -> None:
         """Raise the failure that nobody was told of yet (O2)."""
@@ -86,6 +89,7 @@ class OpenFile:
         self._check_size(stop)
         check_changeable(self._sealed)
         self._layers.write(offset, content)
+        self._written += len(content)
         self.size = max(self.size, stop)
         self._touch()
 
@@ -188,7 +192,7 @@ class OpenFile:
             if not due or inode is None or inode.nlink == 0:
                 return
             check_changeable(self._sealed)
-            changes, size = self._changes, self.size
+            changes, size, written = self._changes, self.size, self._written
             zeros, spans = await self._layers.stage()
             md5 = await self._md5(size, closing=closing)
             await self._mounted.meta.room()
@@ -205,6 +209,7 @@ class OpenFile:
             self._mounted.apply(lambda txn: publish(txn, self._mounted, new))
             self._kept = True
             self._published, self._window = changes, (0, 0, [])
+            self._written -= written
             self._rough_etag = md5 is None and size <= REREAD_BYTES
             self._mounted.discard(self._layers.published())
 

@@ -45,10 +45,11 @@ def publish(txn: Txn, mounted: Mounted, new: Publication) -> Inode | None:
     if old.sealed is not None:
         old = begun_anew(txn, new.number, old)
     content = _own_content(txn, new.number, old, needed=bool(new.spans or new.zeros))
+    resting = old.size - old.holes if old.content else 0
     for start, stop in new.zeros:
-        punch(txn, content, start, stop)
+        resting -= punch(txn, content, start, stop)
     if new.spans:
-        contents.record(txn, content, new.spans)
+        resting += contents.record(txn, content, new.spans)
     inode = msgspec.structs.replace(
         old,
         size=new.size,
@@ -61,6 +62,7 @@ def publish(txn: Txn, mounted: Mounted, new: Publication) -> Inode | None:
         generation=old.generation + 1,
         part_checksums=(),
         upload="",
+        holes=max(new.size - resting, 0),  # where copies are not told their holes, fewer are known than there are
     )
     if place is not None:
         inode = arrived(txn, place.place, inode)

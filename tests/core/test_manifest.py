@@ -57,11 +57,14 @@ def test_a_manifest_equals_a_byte_string(steps, a, b):
         if step[0] == "write":
             length = min(step[2], SIZE - step[1])
             run = run_of(step[3], number * 20, length, inline=step[4])
-            write_spans(txn, CONTENT, [(step[1], run)])
+            resting = SIZE - model.count(None)
+            more = write_spans(txn, CONTENT, [(step[1], run)])
             model[step[1] : step[1] + length] = [byte_at(run, i) for i in range(length)]
+            assert more == SIZE - model.count(None) - resting
         elif step[0] == "punch":
             stop = min(step[1] + step[2], SIZE)
-            punch(txn, CONTENT, step[1], stop)
+            resting = stop - step[1] - model[step[1] : stop].count(None)
+            assert punch(txn, CONTENT, step[1], stop) == resting
             model[step[1] : stop] = [None] * (stop - step[1])
         else:
             truncate(txn, CONTENT, step[1])

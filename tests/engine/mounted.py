@@ -76,7 +76,7 @@ class FakeContents:
         return FakeWriter(self)
 
     def record(self, txn, content, spans):
-        write_spans(txn, content, spans)
+        return write_spans(txn, content, spans)
 
     async def discard(self, spans):
         self.discarded += [run.extent.volume for _, run in spans]

@@ -74,6 +74,7 @@ async def play(steps) -> None:
         else:
             file = await move(world, file, model, what)
         assert file.size == len(model.live)
+        check_shown(world, file, model)
         assert world.mounted.memory.held == file.held
     world.contents.full = False
     file = await move(world, file, model, "close")
@@ -103,6 +104,13 @@ async def move(world, file, model, what):
     return file
 
 
+def check_shown(world, file, model):
+    """A program that skips holes must not skip bytes: no more of them are shown than there may be."""
+    shown = file.shown(world.inode(file.number))
+    assert shown.size == len(model.live)
+    assert 0 <= shown.holes <= model.live.count(0)
+
+
 async def check_read(file, model, offset, length):
     try:
         assert await file.read(offset, length) == model.live[offset : offset + length]
@@ -117,6 +125,8 @@ async def check_published(world, number, model):
         return
     assert await world.published(number) == model.public
     assert inode.size == len(model.public)
+    resting = spans_in(world.meta.txn, inode.content, 0, inode.size)
+    assert inode.holes == inode.size - sum(run.length for _, run in resting)
     if not inode.etag.endswith("-1"):
         assert inode.etag == md5(model.public).hexdigest()
 

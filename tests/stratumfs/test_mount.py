@@ -337,6 +337,8 @@ async def test_holes_read_as_zeros_and_take_no_room(engine, place):
         with open(place / "f", "rb") as file:
             file.seek((1 << 39) - 3)
             assert file.read(12) == b"\0\0\0island\0\0\0"
+            os.fsync(file.fileno())
+        assert (place / "f").stat().st_blocks == 1
         assert errno_of(os.truncate, place / "f", 1 << 60) == "EFBIG"
 
     await there(play)
