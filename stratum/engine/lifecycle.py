@@ -50,6 +50,7 @@ log = logging.getLogger(__name__)
 
 ROWS_AT_ONCE = 64  # due rows whose changes share a commit
 KEYS_AT_ONCE = 32  # of a bucket in one slice
+RULES_AT_ONCE = 3200  # times keys in one slice: about 2 ms
 BUCKETS_KEPT = 256  # whose rules are kept decoded
 LEAST_SLEEP = 1.0  # seconds
 LONGEST_SLEEP = 60.0  # seconds: the wall clock may be set meanwhile
@@ -250,7 +251,8 @@ class Lifecycle:
         if due.upload:
             self._slice_of_uploads(txn, due, rules)
             return Done()
-        query, now = VersionQuery(key_marker=due.key, limit=KEYS_AT_ONCE), self._around.now_ns()
+        keys = max(1, min(KEYS_AT_ONCE, RULES_AT_ONCE // len(rules.rules)))
+        query, now = VersionQuery(key_marker=due.key, limit=keys), self._around.now_ns()
         page = version_page(txn, due.bucket, bucket, query)
         for each in page.versions:
             if bucket.versioning or each.view is None:

@@ -345,3 +345,19 @@ async def test_the_service_wakes_for_what_is_due_sooner_than_it_thought(kept, mo
         await trio.sleep(0.001)
     with pytest.raises(NoSuchKey):
         await kept.engine.objects.head("bucket", b"key")
+
+
+async def test_a_version_that_an_old_file_replaced_counts_from_when_that_happened(kept):
+    await kept.versioned()
+    await kept.rules(rule(noncurrent_days=3))
+    await kept.put(b"key")
+    await kept.days(5)
+    await kept.put(b"key")  # as a rename through the mount would bring it: born long ago
+    old = MIDNIGHT - 999 * DAY
+    await kept.engine.objects.amend(
+        "bucket", b"key", None, lambda inode: msgspec.structs.replace(inode, mtime=old, btime=old)
+    )
+    await kept.days(3)
+    assert len(await kept.versions()) == 2
+    await kept.days(1)
+    assert len(await kept.versions()) == 1
