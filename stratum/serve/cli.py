@@ -16,6 +16,7 @@ from stratum.serve.admin_client import AdminClient
 from stratum.serve.credentials_file import metrics_token, root_credential
 from stratum.serve.kms_commands import kms_group
 from stratum.serve.options import load, reports_errors, s3_option, with_store_options
+from stratum.serve.replay_command import replay_command
 from stratum.serve.settings_file import Loaded, as_keys
 from stratum.serve.settings_values import join_address
 from stratum.serve.store_lock import holder_of
@@ -235,3 +236,4 @@ def connect(loaded: Loaded) -> AdminClient:
 main.add_command(kms_group(connect))
 main.add_command(user_group(connect))
 main.add_command(policy_group(connect))
+main.add_command(replay_command)
