@@ -269,6 +269,21 @@ async def test_what_is_written_during_a_publication_is_not_part_of_it(start):
     assert await world.published(file.number) == later
 
 
+async def test_what_is_written_during_a_publication_does_not_look_like_a_hole_after_it():
+    world, file = await opened()
+    file.write(0, b"x" * 20)
+    store = world.contents.store
+
+    async def slow(content):
+        file.write(20, b"y" * 100)
+        return await store(content)
+
+    world.contents.store = slow
+    await file.publish(closing=True)
+    shown = file.shown(world.inode(file.number))
+    assert (shown.size, shown.holes) == (120, 0)
+
+
 async def test_a_time_that_was_set_is_not_undone_by_the_publication_of_earlier_writes():
     world, file = await opened()
     file.write(0, b"x")
