@@ -251,8 +251,7 @@ class Lifecycle:
         if due.upload:
             self._slice_of_uploads(txn, due, rules)
             return Done()
-        keys = max(1, min(KEYS_AT_ONCE, RULES_AT_ONCE // len(rules.rules)))
-        query, now = VersionQuery(key_marker=due.key, limit=keys), self._around.now_ns()
+        query, now = VersionQuery(key_marker=due.key, limit=_slice_size(rules)), self._around.now_ns()
         page = version_page(txn, due.bucket, bucket, query)
         for each in page.versions:
             if bucket.versioning or each.view is None:
@@ -267,14 +266,20 @@ class Lifecycle:
 
     def _slice_of_uploads(self, txn: Txn, due: Due, rules: LifecycleRules) -> None:
         prefix, now = UPLOAD_BY_KEY + due.bucket.encode() + b"/", self._around.now_ns()
-        rows = list(islice(_behind(txn, prefix, due.key), KEYS_AT_ONCE))
+        size = _slice_size(rules)
+        rows = list(islice(_behind(txn, prefix, due.key), size))
         for row in rows:
             upload_id = row.rpartition(b"\0")[2].decode()
             upload = load(txn, upload_key(upload_id), Upload)
             if upload is not None:
                 self._remind_of_upload(txn, rules, Due(due.bucket, upload.key, upload=upload_id), upload, now)
-        if len(rows) == KEYS_AT_ONCE:
+        if len(rows) == size:
             remind_of_bucket(txn, due.bucket, rows[-1], uploads=True)
+
+
+def _slice_size(rules: LifecycleRules) -> int:
+    """How many keys or uploads fit into a short change (Y3)."""
+    return max(1, min(KEYS_AT_ONCE, RULES_AT_ONCE // max(1, len(rules.rules))))
 
 
 def _behind(txn: Txn, prefix: bytes, row: bytes) -> Iterator[bytes]:

@@ -66,10 +66,10 @@ def look_at(look: Look, due: Due) -> None:
     rows = list(islice(_rows(look, due.after), VERSIONS_AT_ONCE + 1))
     newer, since = due.newer, due.since or (0 if current is None else max(current.inode.btime, current.inode.mtime))
     for at, (_, row) in enumerate(rows[:VERSIONS_AT_ONCE]):
-        if at == 0 and not top:  # no object: the newest row is a delete marker, and the current version
-            if len(rows) == 1 and not row.inode:
+        if at == 0 and not top and not row.inode:  # a delete marker is the current version
+            if len(rows) == 1:
                 _expire_marker(look, row)
-        elif _expire_older(look, row, newer, row.since or since):
+        elif _expire_older(look, row, newer, row.since or since or row.modified):
             since = row.modified
             continue
         else:

@@ -361,3 +361,28 @@ async def test_a_version_that_an_old_file_replaced_counts_from_when_that_happene
     assert len(await kept.versions()) == 2
     await kept.days(1)
     assert len(await kept.versions()) == 1
+
+
+async def test_keys_that_a_renamed_directory_brings_are_judged_by_their_new_names(kept):
+    await kept.rules(rule(days=1, prefix="old/"), rule("two", abort_days=1))
+    for number in range(40):
+        await kept.put(b"new/%d" % number)
+    await kept.engine.lifecycle.one_pass()
+    root = (await kept.engine.buckets.get("bucket")).root
+    await kept.engine.files.names.rename(root, b"new", root, b"old", noreplace=False, exchange=False)
+    await kept.engine.lifecycle.one_pass()
+    assert len(await kept.keys()) == 40
+    await kept.days(2)
+    assert await kept.keys() == []
+
+
+async def test_the_history_that_a_renamed_directory_leaves_behind_goes_like_any_other(kept):
+    await kept.versioned()
+    for _ in range(2):
+        await kept.put(b"d/f")
+    root = (await kept.engine.buckets.get("bucket")).root
+    await kept.engine.files.names.rename(root, b"d", root, b"e", noreplace=False, exchange=False)
+    assert await kept.versions() == [(b"d/f", False), (b"e/f", False)]
+    await kept.rules(rule(noncurrent_days=1, prefix="d/"))
+    await kept.days(2)
+    assert await kept.versions() == [(b"e/f", False)]
