@@ -6,7 +6,7 @@ Start: disks by identity, index (recovered from the journal if need be), volumes
 """
 
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -42,9 +42,12 @@ from stratum.engine.repairer import Repairer
 from stratum.engine.scrubber import Scrubber
 from stratum.engine.sealing import Sealing
 from stratum.engine.surroundings import Surroundings
+from stratum.engine.tier_backends import backends_of
+from stratum.engine.tiers import Tiers
 from stratum.engine.uploads import Uploads
 from stratum.engine.users import Users
 from stratum.engine.volume_ids import VolumeIds
+from stratum.store.backends import Backend
 from stratum.store.disk import FolderDisk
 from stratum.store.disks import Disks
 from stratum.store.identity import OpenDisk
@@ -83,6 +86,7 @@ class Engine:
     scrubber: Scrubber
     compactor: Compactor
     follow_ups: FollowUps
+    tiers: Tiers
     now_ns: Callable[[], int]
 
     @property
@@ -115,18 +119,19 @@ async def open_engine(
     owner: tuple[int, int] = (0, 0),
     masters: MasterKeys = NO_MASTER_KEYS,
     open_disk: OpenDisk = FolderDisk,
+    cold: Sequence[Backend] | None = None,
 ) -> AsyncIterator[Engine]:
     """Open the store of `settings` and run its services while the context lasts.
 
     `root`: the operator's credential. `now_ns`: wall clock, nanoseconds. `owner`: uid and gid of what S3 makes.
     `masters`: what the key store is sealed with; none: nothing is encrypted at rest.
-    Raises ForeignDisk, CorruptJournal, TooFewDisks.
+    `cold`: the cold backends; None: those of the settings. Raises ForeignDisk, CorruptJournal, TooFewDisks.
     """
     store = await trio.to_thread.run_sync(open_store, settings, now_ns, open_disk)
     try:
         async with trio.open_nursery() as nursery:
             await nursery.start(store.meta.run)
-            engine, services = await _put_together(store, settings, root, now_ns, owner, masters)
+            engine, services = await _put_together(store, settings, root, now_ns, owner, masters, cold)
             for service in services:
                 nursery.start_soon(service)
             yield engine
@@ -154,23 +159,22 @@ async def _put_together(
     now_ns: Callable[[], int],
     owner: tuple[int, int],
     masters: MasterKeys,
+    cold: Sequence[Backend] | None,
 ) -> tuple[Engine, list[Callable[[], Awaitable[None]]]]:
     meta, limits, ids = store.meta, settings.limits, VolumeIds(store.meta)
     first = FirstWrites(meta, ids, now_ns, owner, limits.disk_check_interval)
-    volumes = _volumes_of(store, settings, ids, now_ns, lambda *damage: repairer.note_damage(*damage))
+    volumes, backends = _volumes_of(store, settings, ids, now_ns, lambda *bad: repairer.note_damage(*bad), cold)
     contents, changes = Contents(meta, volumes, limits), Changes()
 
     def maker() -> DirectoryMaker:
         return DirectoryMaker(uid=owner[0], gid=owner[1], mode=DIRECTORY_MODE, now=now_ns())
 
     buckets, consequences = Buckets(meta, changes, maker), Consequences()
-    keys = Keys(meta, masters, now_ns)
-    sealing = Sealing(keys)
+    sealing = Sealing(keys := Keys(meta, masters, now_ns))
     files = Files(meta, contents, buckets, store.disks, settings, now_ns, consequences, sealing)
     around = Surroundings(meta, contents, changes, now_ns, maker, files, sealing, consequences)
-    repairer = Repairer(around, volumes, store.disks, limits)
+    repairer, objects = Repairer(around, volumes, store.disks, limits), Objects(around, limits)
     scrubber, compactor = Scrubber(around, volumes, repairer, limits), Compactor(around, limits)
-    objects = Objects(around, limits)
     followers = follow_ups(around, objects, settings)
     events = DiskEvents(store, volumes, repairer, limits.repair_interval)
     watch = disk_watch(store, settings, events.replaced, events.returned, now_ns)
@@ -200,12 +204,14 @@ async def _put_together(
         scrubber=scrubber,
         compactor=compactor,
         follow_ups=followers,
+        tiers=Tiers(around, volumes, store.disks, backends, settings),
         now_ns=now_ns,
     )
+    engine.tiers.attach(consequences, engine.reaper)
     await first.attempt(files.free_orphans, keys.start)
     services: list[Callable[[], Awaitable[None]]] = [first.run, ids.run, volumes.run, events.run, watch.run]
-    services += [repairer.run, engine.reaper.run, scrubber.run, compactor.run, files.run, *followers.services]
-    return engine, services
+    services += [repairer.run, engine.reaper.run, scrubber.run, compactor.run, files.run]
+    return engine, [*services, *followers.services, *engine.tiers.services]
 
 
 def _volumes_of(
@@ -214,8 +220,10 @@ def _volumes_of(
     ids: VolumeIds,
     now_ns: Callable[[], int],
     on_damage: Callable[[int, int, str], None],
-) -> Volumes:
-    return Volumes(
+    cold: Sequence[Backend] | None,
+) -> tuple[Volumes, Mapping[str, Backend]]:
+    backends: dict[str, Backend] = {}
+    volumes = Volumes(
         disks=store.disks,
         settings=settings,
         store_id=store.store_id,
@@ -224,7 +232,10 @@ def _volumes_of(
         sequence=lambda: store.meta.sequence,
         on_damage=on_damage,
         now_ns=now_ns,
+        backends=backends,
     )
+    backends.update(backends_of(settings, store.store_id, volumes, store.meta, cold))
+    return volumes, backends
 
 
 def _find_volume(meta: Meta, number: int) -> Volume | None:

@@ -11,7 +11,7 @@ Invariants
 """
 
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 import trio
 
@@ -19,7 +19,8 @@ from stratum.core.config import Limits
 from stratum.core.errors import StratumError
 from stratum.core.manifest import is_used
 from stratum.core.records import Garbage, Volume
-from stratum.core.schema import GARBAGE, REPAIR, garbage_key, volume_key
+from stratum.core.schema import GARBAGE, REPAIR, garbage_key, volume_key, wish_key
+from stratum.core.tiers import let_go
 from stratum.core.txn import Txn, load, scan_records, successor
 from stratum.engine.surroundings import Surroundings
 from stratum.store.disks import Disks
@@ -47,6 +48,7 @@ class Reaper:
         self._first_volume = first_volume
         self._seen: dict[int, float] = {}
         self._orphans: dict[tuple[int, int], float] = {}
+        self.further: list[Callable[[], Awaitable[None]]] = []  # what else there is to clear away
         self.reaped = 0  # volumes since the start
         self.orphans_removed = 0
 
@@ -70,6 +72,8 @@ class Reaper:
             if now - since >= self._limits.reap_delay:
                 await self._reap(volume)
         await self._sweep_orphans(now)
+        for clear in self.further:
+            await clear()
 
     async def _reap(self, number: int) -> None:
         if self._volumes.is_pinned(number):
@@ -84,6 +88,9 @@ class Reaper:
                 return None
             txn.delete(garbage_key(number))
             txn.delete(volume_key(number))
+            txn.delete(wish_key(number))
+            if volume.held is not None:
+                let_go(txn, number, volume)
             repairs = REPAIR + number.to_bytes(8, "big")
             for key in [key for key, _ in txn.scan(repairs, successor(repairs))]:
                 txn.delete(key)

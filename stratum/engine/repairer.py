@@ -68,7 +68,7 @@ class Repairer:
 
     async def _repair(self, number: int, shard: int) -> None:
         volume = self._around.meta.read(lambda txn: load(txn, volume_key(number), Volume))
-        if volume is None:
+        if volume is None or shard >= len(volume.slots):  # gone, or held elsewhere
             await self._done(number, shard, None)
             return
         if not volume.sealed or self._volumes.placed(number) is not None:
@@ -77,13 +77,14 @@ class Repairer:
         slot = self._target(volume, shard)
         if slot is None:
             return
-        await self._volumes.rebuild(number, volume, shard, slot)
-        self.rebuilt += 1
-        await self._done(number, shard, slot)
+        with self._volumes.exclusive(number):
+            await self._volumes.rebuild(number, volume, shard, slot)
+            self.rebuilt += 1
+            await self._done(number, shard, slot)
 
     def _target(self, volume: Volume, shard: int) -> int | None:
         """The shard's own disk if it is in service, else one that holds no shard of this volume."""
-        in_service = self._disks.in_service()
+        in_service = self._disks.in_service(volume.tier)
         if volume.slots[shard] in in_service:
             return volume.slots[shard]
         return next((slot for slot in in_service if slot not in volume.slots), None)
@@ -92,7 +93,7 @@ class Repairer:
         def change(txn: Txn) -> None:
             txn.delete(repair_key(number, shard))
             volume = load(txn, volume_key(number), Volume)
-            if volume is not None and slot is not None and volume.slots[shard] != slot:
+            if volume is not None and slot is not None and shard < len(volume.slots) and volume.slots[shard] != slot:
                 slots = tuple(slot if i == shard else old for i, old in enumerate(volume.slots))
                 save(txn, volume_key(number), msgspec.structs.replace(volume, slots=slots))
 

@@ -51,7 +51,7 @@ class Scrubber:
             await self._around.meta.write(lambda txn: txn.delete(CURSOR))
             return self._last_cycle
         number, volume = found
-        if volume.sealed and self._volumes.placed(number) is None:
+        if volume.sealed and volume.held is None and self._volumes.placed(number) is None:
             await self.verify(number, volume)
         await self._around.meta.write(lambda txn: save(txn, CURSOR, number))
         self._in_cycle += 1

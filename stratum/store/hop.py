@@ -55,6 +55,12 @@ class Hop:
         self.blame(error)
         raise error
 
+    @property
+    def pressure(self) -> float:
+        """How many of the threads are taken, 0 to 1; above 1: some wait for one."""
+        seen = self._limiter.statistics()
+        return (seen.borrowed_tokens + seen.tasks_waiting) / seen.total_tokens
+
     def blame(self, error: BaseException) -> None:
         """If a disk was at fault, take that very disk out of service."""
         if isinstance(error, CallFailed):

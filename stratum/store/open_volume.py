@@ -48,10 +48,12 @@ class OpenVolume:
         disks: Disks,
         hop: Hop,
         limits: Limits,
+        tier: str = "",
     ) -> None:
         """`code`: k and m; `header`: store id and sequence for the shard headers."""
         self.number = number
         self.k, self.m = code
+        self.tier = tier
         self.slots = slots
         self.lost: dict[int, str] = {}  # shard -> why it dropped out
         self.bytes_in = 0  # data bytes appended, padding included
@@ -80,7 +82,7 @@ class OpenVolume:
 
     def record(self) -> Volume:
         """Return the volume's record as of now."""
-        return Volume(self.k, self.m, self.slots, self.durable, self.sealed)
+        return Volume(self.k, self.m, self.slots, self.durable, self.sealed, self.tier)
 
     async def append(self, runs: Sequence[Stripes]) -> int:
         """Write stripes to all good shards; return the position of the first. Raises VolumeBroken (O2)."""

@@ -1,6 +1,6 @@
 """Reading: every touched cell verified, and what is bad or missing rebuilt from other shards.
 
-Room: stratum/store. May import: core.*, store.{disk, disks, hop, shards}.
+Room: stratum/store. May import: core.*, store.{disk, disks, held_reader, hop, shards}.
 
 Invariants
     V1  A byte leaves only from a cell that passed its check at its place, or was decoded from k cells that did (law 5).
@@ -13,12 +13,13 @@ from collections.abc import Callable, Collection, Mapping
 
 from stratum.core.config import Limits
 from stratum.core.erasure import decode
-from stratum.core.errors import DiskFailed, TooFewShards
+from stratum.core.errors import DiskFailed, TooFewShards, Unavailable
 from stratum.core.frames import FRAME_HEADER_BYTES, BadShard, is_good
 from stratum.core.layout import Buffer, Touched, columns, position, touched
 from stratum.core.records import Extent, Volume
 from stratum.store.disk import Disk
 from stratum.store.disks import Disks
+from stratum.store.held_reader import HeldReader
 from stratum.store.hop import Hop, NoAnswer, Progress
 from stratum.store.shards import PURPOSE, OpenShards
 
@@ -39,7 +40,9 @@ class VolumeReader:
         shards: OpenShards,
         locate: Callable[[int], Located | None],
         on_damage: Callable[[int, int, str], None],
+        held: HeldReader,
     ) -> None:
+        self._held = held
         self._disks = disks
         self._limits = limits
         self._hop = hop
@@ -49,12 +52,28 @@ class VolumeReader:
         self._reported: set[tuple[int, int]] = set()
 
     async def read(self, extent: Extent, start: int, stop: int) -> bytes:
-        """Return bytes [start, stop) of the extent. Raises TooFewShards, Busy."""
+        """Return bytes [start, stop) of the extent. Raises TooFewShards, Busy; of a held volume BackendDown's kin."""
         if start >= stop:
             return b""
-        found = self._locate(extent.volume)
+        found = self._located(extent.volume)
+        while True:
+            try:
+                if found[0].held is not None:
+                    return await self._held.read(extent, found[0], start, stop)
+                return await self._read_shards(extent, found, start, stop)
+            except Unavailable:
+                now = self._located(extent.volume)
+                if now[0] == found[0]:
+                    raise
+                found = now  # it was moved meanwhile
+
+    def _located(self, number: int) -> Located:
+        found = self._locate(number)
         if found is None:
-            raise TooFewShards(f"volume {extent.volume:016x} is unknown")
+            raise TooFewShards(f"volume {number:016x} is unknown")
+        return found
+
+    async def _read_shards(self, extent: Extent, found: Located, start: int, stop: int) -> bytes:
         while True:
             job = _Reading(self._shards, extent, found[0], self._sources(*found))
             try:

@@ -7,28 +7,34 @@ Invariants
         in between gets what is true now.
     U2  `record` saves only what is durable, and never less than was saved before.
     U3  Nothing here deletes but `remove` and `remove_from`, which are the reaper's.
+    U4  One volume is moved, repaired or cleaned up after by one task at a time (`exclusive`).
 """
 
 import logging
 from collections import Counter
-from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 
 import trio
 
 from stratum.core.config import Settings
-from stratum.core.errors import DiskFailed, ReadOnly, StoreFull, TooFewDisks, TooFewShards
+from stratum.core.errors import Busy, DiskFailed, ReadOnly, StoreFull, TooFewDisks, TooFewShards
 from stratum.core.placement import choose_code, choose_slots
 from stratum.core.records import Extent, Repair, Volume
 from stratum.core.schema import repair_key, volume_key
+from stratum.core.tiers import HOT, WARM
 from stratum.core.txn import Txn, load, save
+from stratum.store.backends import Backend
 from stratum.store.disks import Disks
+from stratum.store.held_reader import HeldReader
 from stratum.store.hop import Hop
 from stratum.store.open_volume import OpenVolume
 from stratum.store.packs import Packs
 from stratum.store.shards import OpenShards
 from stratum.store.volume_reader import Located, VolumeReader
 from stratum.store.volume_repair import VolumeRepair
+from stratum.store.volume_stream import Fetch, VolumeStreams
 from stratum.store.volume_writer import VolumeWriter
 
 log = logging.getLogger(__name__)
@@ -47,9 +53,11 @@ class Volumes:
         sequence: Callable[[], int],
         on_damage: Callable[[int, int, str], None],
         now_ns: Callable[[], int],
+        backends: Mapping[str, Backend] | None = None,
     ) -> None:
         """`find`: the recorded volume; `on_damage(volume, shard, reason)`: called for bad or missing shards;
-        `sequence`: of the index, for shard headers; `now_ns`: wall clock."""
+        `sequence`: of the index, for shard headers; `now_ns`: wall clock;
+        `backends`: by name, who may hold volumes (may be filled later)."""
         limits = settings.limits
         self._disks = disks
         self._settings = settings
@@ -66,7 +74,10 @@ class Volumes:
         self._closed = False
         self._hop = Hop(disks, limits)
         self._shards = OpenShards(store_id, limits.open_shards)
-        self._reader = VolumeReader(disks, limits, self._hop, self._shards, self._locate, on_damage)
+        self.held = HeldReader(backends if backends is not None else {}, limits, store_id)
+        self._reader = VolumeReader(disks, limits, self._hop, self._shards, self._locate, on_damage, self.held)
+        self._streams = VolumeStreams(disks, self._hop, store_id)
+        self._exclusive: set[int] = set()
         self._packs = Packs(limits, self.begin, self.abandon)
         self._repair = VolumeRepair(disks, self._hop, store_id)
 
@@ -88,9 +99,13 @@ class Volumes:
         """
         return await self._packs.append(pieces)
 
-    def writer(self) -> VolumeWriter:
-        """Begin a stream into volumes of its own."""
-        return VolumeWriter(self, self._settings.limits, self._settings.k)
+    def writer(self, tier: str = HOT, volume_bytes: int | None = None) -> VolumeWriter:
+        """Begin a stream into volumes of its own, of up to `volume_bytes` each (None: as the limits have it)."""
+        limits = self._settings.limits
+        if tier == HOT:
+            return VolumeWriter(self, limits, self._settings.k)
+        bound = limits if volume_bytes is None else replace(limits, volume_bytes=volume_bytes)
+        return VolumeWriter(_Home(self, tier), bound, self._code(tier)[0])
 
     async def close(self) -> None:
         """Seal the pack and let go of all files; nothing is written after this."""
@@ -102,25 +117,42 @@ class Volumes:
         """Append to the volume no more, if it is the pack and idle; then its seal can be recorded (`sealed_now`)."""
         self._packs.finish(number)
 
-    def begin(self, avoid: Collection[int]) -> OpenVolume:
+    def begin(self, avoid: Collection[int], tier: str = HOT) -> OpenVolume:
         """Make a volume on disks in service, not those in the slots `avoid`, which have no room.
 
         Raises TooFewDisks, StoreFull, ReadOnly.
         """
         if self._closed:
             raise ReadOnly("the store is closing")
-        usable, (k, m) = self._choose_disks(avoid)
+        usable, (k, m) = self._choose_disks(avoid, tier)
         number = self._take_volume_id()
         header = self._store_id, self._sequence()
         slots = choose_slots(number, usable, m)
-        volume = OpenVolume(number, (k, m), slots, header, self._disks, self._hop, self._settings.limits)
+        volume = OpenVolume(number, (k, m), slots, header, self._disks, self._hop, self._settings.limits, tier)
         self._placed[number] = volume
         return volume
 
-    def _choose_disks(self, avoid: Collection[int]) -> tuple[list[int], tuple[int, int]]:
+    def _code(self, tier: str) -> tuple[int, int]:
+        """Data and parity shards of a tier's new volumes."""
+        warm = self._settings.warm
+        if tier == HOT:
+            return self._settings.k, self._settings.parity
+        if tier != WARM or warm is None:
+            raise TooFewDisks(f"there is no tier {tier!r} with disks")
+        return warm.k, warm.parity
+
+    def has_room(self, tier: str) -> str:
+        """Why nothing can be written to a tier; empty: it can."""
+        try:
+            self._choose_disks((), tier)
+        except (TooFewDisks, StoreFull) as error:
+            return str(error)
+        return ""
+
+    def _choose_disks(self, avoid: Collection[int], tier: str) -> tuple[list[int], tuple[int, int]]:
         """Return the slots to choose from and the code; disks about to be full only if there is no other way."""
-        k, parity = self._settings.k, self._settings.parity
-        serving = self._disks.in_service()
+        k, parity = self._code(tier)
+        serving = self._disks.in_service(tier)
         usable = [slot for slot in serving if slot not in avoid]
         roomy = [slot for slot in usable if self._has_room(slot)]
         try:
@@ -231,6 +263,45 @@ class Volumes:
         volume = self._find(number)
         return None if volume is None else (volume, ())
 
+    # --- moving them --------------------------------------------------------------------------------------
+
+    @contextmanager
+    def exclusive(self, number: int) -> Iterator[None]:
+        """Have a volume's files for oneself (U4). Raises Busy if another task has them."""
+        if number in self._exclusive:
+            raise Busy(f"volume {number:016x} is being moved, repaired or cleaned up after")
+        self._exclusive.add(number)
+        try:
+            yield
+        finally:
+            self._exclusive.discard(number)
+
+    def stream(self, number: int, volume: Volume) -> AsyncGenerator[bytes, None]:
+        """Yield the stream of a sealed volume that has shards (core/tiers.py). Raises TooFewShards, DiskFailed."""
+        return self._streams.read(number, volume)
+
+    def hot_slots(self, number: int, volume: Volume) -> tuple[int, ...]:
+        """Where its shards would go. Raises TooFewDisks."""
+        usable = [slot for slot in self._disks.in_service(HOT) if self._has_room(slot)]
+        if len(usable) < volume.m:
+            raise TooFewDisks(f"{len(usable)} hot disks in service with room, {volume.m} needed")
+        return choose_slots(number, usable, volume.m)
+
+    async def write_shards(self, number: int, volume: Volume, slots: Sequence[int], fetch: Fetch) -> None:
+        """Make all shards of a volume on `slots` from its stream. Raises TooFewShards, DiskFailed, StoreFull."""
+        await self._streams.write(number, volume, slots, fetch)
+        self._shards.forget(number)
+
+    def moved(self, number: int) -> None:
+        """The volume is elsewhere now: what was open or kept of it is let go."""
+        self._shards.forget(number)
+        self.held.forget(number)
+
+    @property
+    def pressure(self) -> float:
+        """How many of the threads that read and write are taken, 0 to 1; above 1: some wait."""
+        return self._hop.pressure
+
     # --- looking after them -------------------------------------------------------------------------------
 
     async def verify(self, number: int, volume: Volume) -> dict[int, str]:
@@ -260,3 +331,18 @@ class Volumes:
     async def shards_on(self, slot: int) -> list[int]:
         """Return the ids of volumes that have a shard on a disk. Raises DiskFailed."""
         return await self._repair.shards_on(slot)
+
+
+class _Home:
+    """What a writer needs to fill volumes of a tier."""
+
+    def __init__(self, volumes: Volumes, tier: str) -> None:
+        self._volumes = volumes
+        self._tier = tier
+        self.abandon = volumes.abandon
+        self.behind = volumes.behind
+        self.read = volumes.read
+
+    def begin(self, avoid: Collection[int]) -> OpenVolume:
+        """See volume_writer.Home."""
+        return self._volumes.begin(avoid, self._tier)
