@@ -214,8 +214,11 @@ def _check_target(txn: Txn, bucket: str, source: Bucket, wanted: Logging) -> Non
     """Inside a change: raise unless the lines of a bucket may go there."""
     if wanted.target == bucket:
         raise InvalidArgument("A bucket cannot be the target of its own log.")
-    if load(txn, bucket_key(wanted.target), Bucket) is None:
+    target = load(txn, bucket_key(wanted.target), Bucket)
+    if target is None:
         raise NoSuchKey("the target bucket for logging does not exist")
+    if target.requester_pays:
+        raise InvalidArgument("Logs are not written into a bucket for which the requester pays.")
     if configuration(txn, wanted.target, KIND, Logging) is not None:
         raise InvalidArgument("The target bucket is logged itself.")
     if txn.get(configuration_key(wanted.target, ENCRYPTION)) is not None:

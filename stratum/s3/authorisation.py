@@ -24,6 +24,7 @@ from stratum.engine.grounds import Looked
 from stratum.s3.actions import COPYING, NEEDS, OF_UPLOADS, Need, deletion, needs_of, source_of, source_tags
 from stratum.s3.call import Call
 from stratum.s3.errors import S3Error
+from stratum.s3.payment import check_payer
 from stratum.s3.policy_context import Facts, policy_context
 from stratum.s3.routes import Op
 
@@ -56,6 +57,7 @@ def _waved_through(call: Call) -> bool:
         return False
     looked = call.engine.grounds.look(call.bucket, call.principal)
     _check_expected(call, EXPECTED, looked.bucket.owner)
+    check_payer(call, looked.bucket, owner=_owns(call, looked))
     return looked.silent() and op.name in NEEDS and op not in COPYING and _owns(call, looked)
 
 

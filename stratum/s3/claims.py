@@ -115,8 +115,10 @@ def _from_query(request: Request, query: Query) -> Claim:
     if any(not query.get(name) or len(query[name]) > FIELD_MAX for name in names):
         raise S3Error(_QUERY_MALFORMED, "A query-string authentication parameter is missing.")
     expires = query["X-Amz-Expires"]
-    if not re.fullmatch(r"[0-9]{1,9}", expires) or not 1 <= int(expires) <= PRESIGNED_SECONDS_MAX:
-        raise S3Error(_QUERY_MALFORMED, f"X-Amz-Expires must be between 1 and {PRESIGNED_SECONDS_MAX} seconds")
+    if not re.fullmatch(r"-?[0-9]{1,9}", expires, re.ASCII):
+        raise S3Error(_QUERY_MALFORMED, "X-Amz-Expires must be a number of seconds")
+    if not 1 <= int(expires) <= PRESIGNED_SECONDS_MAX:  # a lifetime that nothing can have: no such URL is good (403)
+        raise S3Error("AccessDenied", f"X-Amz-Expires must be between 1 and {PRESIGNED_SECONDS_MAX} seconds")
     timestamp = query["X-Amz-Date"]
     time_s = timestamp_s(timestamp)
     if time_s is None:

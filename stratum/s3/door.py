@@ -222,7 +222,7 @@ class S3Door:
             call = replace(call, rejudge=partial(check_request_tags, call))
         await authorise(call)
         try:
-            return await HANDLERS[call.route.op](call)
+            return payment.charged(call, await HANDLERS[call.route.op](call))
         except StratumError as error:
             told = refusal_instead(call, error)
             if told is error:

@@ -213,6 +213,8 @@ def answer_for(error: core.StratumError) -> S3Error:
         return error
     if isinstance(error, core.MarkerFound):
         return _marker(error)
+    if isinstance(error, core.NoSuchKey):  # said outright, for clients that ask whether it was a delete marker
+        return S3Error("NoSuchKey", headers=[(b"x-amz-delete-marker", b"false")])
     code = next(ANSWERS[kind] for kind in type(error).__mro__ if kind in ANSWERS)
     return S3Error(code, str(error) if isinstance(error, _TELLING) else _MESSAGES.get(type(error), ""))
 

@@ -16,7 +16,6 @@ from urllib.parse import quote, urlencode, urlsplit
 
 from stratum.core.principals import Principal
 from stratum.engine.engine import Engine
-from stratum.s3.answers import xml_answer
 from stratum.s3.call import UNSIGNED, Call, Signing
 from stratum.s3.errors import S3Error
 from stratum.s3.form import Form, read_form
@@ -28,7 +27,7 @@ from stratum.s3.payload import open_form_payload
 from stratum.s3.policy_context import BY_FORM
 from stratum.s3.routes import Op, parse_query, route
 from stratum.s3.sub_resources import Level
-from stratum.s3.xml import child_text, children, node, parse
+from stratum.s3.xml import child_text, children, node, parse, render
 
 # Fields that are headers of a PUT under the same name; `acl` and `tagging` have names of their own.
 SERVED = (
@@ -162,8 +161,8 @@ async def post_object(call: Call) -> Response:
     status = call.query.get(STATUS, "")
     if status == "201":
         told = {"Location": location, "Bucket": call.bucket, "Key": call.key.decode(), "ETag": etag.decode()}
-        answer = xml_answer(node("PostResponse", *(node(name, text) for name, text in told.items())), headers)
-        return replace(answer, status=201)
+        document = render(node("PostResponse", *(node(name, text) for name, text in told.items())), namespace="")
+        return Response(201, [(b"content-type", b"application/xml"), *headers], document)
     return Response(200 if status == "200" else 204, headers, b"")
 
 

@@ -41,7 +41,7 @@ class Payload:
     """
 
     body: AsyncIterator[bytes]
-    size: int | None  # declared, bytes; None: nobody said (forms)
+    size: int | None  # declared, bytes; None: nobody said (forms, HTTP's own chunks)
     algorithms: frozenset[str]
     check: Check
     claimed: bool
@@ -203,14 +203,14 @@ def _mode(content_sha256: str) -> str:
     )
 
 
-def _size(headers: Mapping[str, str], mode: str) -> int:
-    """The declared size of the content, in bytes."""
+def _size(headers: Mapping[str, str], mode: str) -> int | None:
+    """The declared size of the content, in bytes; None: HTTP's own chunks say where it ends."""
     name = "x-amz-decoded-content-length" if mode in STREAMING else "content-length"
     text = headers.get(name)
     if text is None:
-        if mode in STREAMING or "transfer-encoding" in headers:
+        if mode in STREAMING:
             raise S3Error("MissingContentLength")
-        return 0
+        return None if "transfer-encoding" in headers else 0
     if not _SIZE.fullmatch(text):
         raise S3Error("InvalidArgument", f"{name} must be a number of bytes.", ArgumentName=name, ArgumentValue=text)
     return int(text)

@@ -75,4 +75,5 @@ def test_head_and_not_modified_have_no_body():
     parts = {"resource": "/b/k", "request_id": "R", "host_id": "H"}
     assert error_response(core.NoSuchKey("k"), **parts, head=True).body == b""
     assert error_response(S3Error("NotModified", headers=[(b"etag", b'"e"')]), **parts).body == b""
-    assert error_response(core.NoSuchKey("k"), **parts).headers == [(b"content-type", b"application/xml")]
+    headers = [(b"x-amz-delete-marker", b"false"), (b"content-type", b"application/xml")]
+    assert error_response(core.NoSuchKey("k"), **parts).headers == headers

@@ -233,7 +233,9 @@ def test_a_presigned_url_is_good_from_its_date_until_it_expires(off, good):
 def test_a_presigned_url_lives_between_a_second_and_a_week(value):
     made = PUBLISHED["presigned"]
     query = made.raw_query.replace(b"X-Amz-Expires=86400", b"X-Amz-Expires=" + value.encode())
-    assert refused(changed(made, raw_query=query)).code in ("AuthorizationQueryParametersError", "InvalidURI")
+    code = refused(changed(made, raw_query=query)).code
+    number = value.lstrip("-").isascii() and value.lstrip("-").isdecimal() and len(value) < 10
+    assert code == "AccessDenied" if number else code in ("AuthorizationQueryParametersError", "InvalidURI")
 
 
 def test_another_region_is_told_ours():

@@ -128,15 +128,6 @@ async def test_where_an_object_sends_visitors_is_stored_shown_and_checked(endpoi
     assert caught.value.response["Error"]["Code"] == "InvalidRedirectLocation"
 
 
-async def test_the_owner_pays_and_nobody_else_can(endpoint):
-    assert (await endpoint.call("get_bucket_request_payment", Bucket="bucket"))["Payer"] == "BucketOwner"
-    owner, requester = ({"Payer": payer} for payer in ("BucketOwner", "Requester"))
-    await endpoint.call("put_bucket_request_payment", Bucket="bucket", RequestPaymentConfiguration=owner)
-    with pytest.raises(ClientError) as caught:
-        await endpoint.call("put_bucket_request_payment", Bucket="bucket", RequestPaymentConfiguration=requester)
-    assert caught.value.response["Error"]["Code"] == "NotImplemented"
-
-
 async def test_a_copy_goes_where_it_says_itself_never_where_its_source_did(endpoint):
     await endpoint.call(
         "put_object", Bucket="bucket", Key="k", Body=b"", WebsiteRedirectLocation="/a", CacheControl="x"
