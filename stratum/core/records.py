@@ -173,6 +173,7 @@ class Bucket(msgspec.Struct, frozen=True, array_like=True):
     lock: bool = False  # object lock; never taken back
     acl: Acl | None = None
     foreign: bool = False  # others than its owner may own objects in it; never taken back
+    requester_pays: bool = False
 
 
 class Version(msgspec.Struct, frozen=True, array_like=True):
