@@ -2,7 +2,7 @@
 
 Room: stratum/store. May import: core.
 
-One suite of tests (tests/store/backend_suite.py) says what a backend has to do, and every one passes it.
+One suite of tests (tests/engine/test_backends.py) says what a backend has to do, and every one passes it.
 """
 
 from collections.abc import AsyncGenerator, Callable

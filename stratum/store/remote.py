@@ -101,7 +101,8 @@ class RemoteBucket:
                 self._refused = True  # the credentials may be others by now: they are read again
             raise judged from error
         except (BotoCoreError, OSError, TimeoutError, ValueError) as error:
-            raise BackendDown(f"{self.name}: {type(error).__name__}: {error}") from error
+            inner = getattr(error, "kwargs", {}).get("error", "")  # of botocore, where a connection was not made
+            raise BackendDown(f"{self.name}: {type(error).__name__}: {error} {inner}".rstrip()) from error
 
     async def _connected(self, loop: Any) -> Any:
         async with self._making:
