@@ -25,7 +25,9 @@ DAY_NS = 86_400 * 10**9
 
 ALL_128K, VARIES = "all_storage_classes_128K", "varies_by_storage_class"
 MINIMUM_SIZES = (ALL_128K, VARIES)  # x-amz-transition-default-minimum-object-size
-CLASSES = ("GLACIER", "STANDARD_IA", "ONEZONE_IA", "INTELLIGENT_TIERING", "DEEP_ARCHIVE", "GLACIER_IR")
+MINIMUM_BYTES = 128 * 1024
+# In the order in which objects go down; no transition goes up again.
+CLASSES = ("STANDARD_IA", "INTELLIGENT_TIERING", "ONEZONE_IA", "GLACIER_IR", "GLACIER", "DEEP_ARCHIVE")
 
 
 class Transition(msgspec.Struct, frozen=True, array_like=True):

@@ -12,13 +12,13 @@ Invariants
 `day` is the length of a day in nanoseconds: 86,400 s but in tests and staging.
 """
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
 import msgspec
 import xxhash
 
-from stratum.core.lifecycle import LifecycleRules, Rule, in_scope, meets
+from stratum.core.lifecycle import ALL_128K, CLASSES, MINIMUM_BYTES, LifecycleRules, Rule, in_scope, meets
 from stratum.core.records import Inode
 from stratum.core.schema import due_key, id_of
 from stratum.core.txn import Txn, load, save
@@ -122,6 +122,39 @@ def older_expiry(rules: LifecycleRules, older: Older, day: int) -> int | None:
     return earliest(*times)
 
 
+def transitions(
+    rules: LifecycleRules,
+    key: bytes,
+    inode: Inode,
+    *,
+    since: int,
+    newer: int | None,
+    classes: Collection[str],
+    day: int,
+) -> list[tuple[int, str]]:
+    """(when, storage class) of every transition of a version, in order, to one of `classes`.
+
+    `since`: when it was born or ceased to be current; `newer`: how many newer ones are not current either, None: it is
+    current. Small objects stay where they are, unless the rule itself speaks of sizes.
+    """
+    found = []
+    for rule in rules.rules:
+        sized = rule.larger is not None or rule.smaller is not None
+        small = inode.size < MINIMUM_BYTES and not sized and rules.minimum_size == ALL_128K
+        if small or not in_scope(rule, key) or not meets(rule, inode.tags, inode.size):
+            continue
+        for each in rule.transitions if newer is None else rule.noncurrent_transitions:
+            if each.storage_class in classes and (newer or 0) >= (each.newer or 0):
+                days = since if each.days is None else since + each.days * day
+                found.append((max(each.date or 0, round_up(days, day)), each.storage_class))
+    return sorted((each for each in found if each[0] < NEVER), key=lambda each: (each[0], depth(each[1])))
+
+
+def depth(storage_class: str) -> int:
+    """How far down a class is; STANDARD is at the top."""
+    return CLASSES.index(storage_class) + 1 if storage_class in CLASSES else 0
+
+
 def abort_due(rules: LifecycleRules, key: bytes, created: int, day: int) -> tuple[int, Rule] | None:
     """(when, by which rule) an upload under way is aborted; None: never."""
     found = [
@@ -141,13 +174,21 @@ def _first(found: list[tuple[int, Rule]]) -> tuple[int, Rule] | None:
 
 
 def look_after_write(
-    rules: LifecycleRules, key: bytes, inode: Inode, *, versioned: bool, now: int, day: int
+    rules: LifecycleRules,
+    key: bytes,
+    inode: Inode,
+    *,
+    versioned: bool,
+    now: int,
+    day: int,
+    classes: Collection[str] = (),
 ) -> int | None:
     """When to look at a key that was just written; None: no rule is about it.
 
     Without reading its other versions: rather too early than too late (D2).
     """
-    first = earliest(*_after_write(rules, key, inode, versioned, now, day))
+    down = transitions(rules, key, inode, since=born(inode), newer=None, classes=classes, day=day)
+    first = earliest(*_after_write(rules, key, inode, versioned, now, day), *(when for when, _ in down[:1]))
     return None if first is None else max(first, next_boundary(now, day))
 
 
@@ -160,6 +201,8 @@ def _after_write(rules: LifecycleRules, key: bytes, inode: Inode, versioned: boo
             yield now  # one more version may be one too many
         elif in_scope(rule, key) and rule.noncurrent_days is not None:
             yield round_up(now + rule.noncurrent_days * day, day)
+        if in_scope(rule, key):
+            yield from (round_up(now + (each.days or 0) * day, day) for each in rule.noncurrent_transitions)
 
 
 def look_after_change(rules: LifecycleRules, key: bytes, now: int, day: int) -> int | None:

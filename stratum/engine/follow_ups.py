@@ -36,7 +36,8 @@ class FollowUps:
 
 def follow_ups(around: Surroundings, objects: Objects, settings: Settings, sender: Sender | None = None) -> FollowUps:
     """Make them, and let the consequences of writes reach them. `sender`: None: over HTTP."""
-    lifecycle = Lifecycle(around, objects, settings.day_seconds)
+    classes = frozenset(name for name, _ in settings.storage_classes)
+    lifecycle = Lifecycle(around, objects, settings.day_seconds, classes)
     around.consequences.add(lifecycle)
     notifying = Notifying(around, settings.notify, settings.limits, settings.region, sender or Webhooks())
     around.consequences.add(notifying)

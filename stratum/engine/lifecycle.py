@@ -12,11 +12,13 @@ Invariants
     Y4  Nothing happens but at a day boundary: between a mistake in a rule and its consequence there is at least the
         rest of the day.
 
-Transitions are kept and shown, and do nothing until a storage class stands for a tier: docs/decisions/0011.
+A transition gives a version its new class, if that stands for a tier (`classes`); the tier follows from the class
+(engine/tiers.py). One to another class is kept and shown and does nothing; when such a class is given a tier later, the
+rules are to be stored once more, so that the bucket is looked at. See docs/decisions/0011.
 """
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from itertools import islice
 
@@ -36,13 +38,13 @@ from stratum.core.lifecycle_due import (
     time_of,
 )
 from stratum.core.objects import ObjectView, VersionQuery
-from stratum.core.records import Bucket, Upload, decode
+from stratum.core.records import Bucket, Inode, Upload, decode
 from stratum.core.schema import DUE, UPLOAD_BY_KEY, bucket_key, configuration_key, due_key, upload_key
 from stratum.core.txn import Txn, load, save, successor
 from stratum.core.upload_rows import end_upload, parts_of
 from stratum.core.version_listing import version_page
 from stratum.engine.buckets import find_bucket
-from stratum.engine.lifecycle_look import PREFIX, Look, look_at
+from stratum.engine.lifecycle_look import MOVED, PREFIX, Look, look_at
 from stratum.engine.objects import Objects
 from stratum.engine.surroundings import Surroundings
 
@@ -63,19 +65,24 @@ class Done:
 
     expired: int = 0
     aborted: int = 0
+    moved: int = 0
     changes: tuple[Change, ...] = ()
 
 
 class Lifecycle:
     """A consequence of every write, and the service that acts at due times."""
 
-    def __init__(self, surroundings: Surroundings, objects: Objects, day_seconds: int) -> None:
+    def __init__(
+        self, surroundings: Surroundings, objects: Objects, day_seconds: int, classes: Collection[str]
+    ) -> None:
         self._around = surroundings
         self._objects = objects
         self._day = day_seconds * 10**9
+        self._classes = classes
         self._sooner = trio.Event()
         self._kept: dict[str, tuple[bytes, LifecycleRules]] = {}
         self.expired = 0  # versions and delete markers, and current objects, since the start
+        self.moved_down = 0  # versions that got another class
         self.aborted = 0  # uploads
 
     # --- consequences of writes -----------------------------------------------------------------------------
@@ -83,11 +90,10 @@ class Lifecycle:
     def written(self, txn: Txn, name: str, bucket: Bucket, view: ObjectView, event: str, principal: str) -> None:
         """See engine.consequences."""
         rules, now = self._rules(txn, name), self._around.now_ns
-        if rules is None:
+        if rules is None or event == MOVED:
             return
         if event.startswith(CREATED):
-            versioned = bool(bucket.versioning)
-            when = look_after_write(rules, view.key, view.inode, versioned=versioned, now=now(), day=self._day)
+            when = self._after_write(rules, view.key, view.inode, versioned=bool(bucket.versioning))
         else:
             when = look_after_change(rules, view.key, now(), self._day)
         self._remind(txn, when, Due(name, view.key))
@@ -111,6 +117,10 @@ class Lifecycle:
         if self._rules(txn, name) is not None:
             remind_of_bucket(txn, name)
             self._sooner.set()
+
+    def _after_write(self, rules: LifecycleRules, key: bytes, inode: Inode, *, versioned: bool) -> int | None:
+        now = self._around.now_ns()
+        return look_after_write(rules, key, inode, versioned=versioned, now=now, day=self._day, classes=self._classes)
 
     def _remind(self, txn: Txn, when: int | None, due: Due) -> None:
         if when is not None:
@@ -193,6 +203,7 @@ class Lifecycle:
                 done, ticket = meta.apply(self._change(row, self._postpone))
             self.expired += done.expired
             self.aborted += done.aborted
+            self.moved_down += done.moved
             self._around.changes.notify(done.changes)
             await trio.lowlevel.checkpoint()
         await meta.durable(ticket)
@@ -225,13 +236,13 @@ class Lifecycle:
 
     def _key(self, txn: Txn, due: Due, rules: LifecycleRules) -> Done:
         place = self._objects.place(txn, due.bucket, due.key)
-        look = Look(txn, due.bucket, place, rules, self._day, self._around.consequences)
+        look = Look(txn, due.bucket, place, rules, self._day, self._around.consequences, self._classes)
         look_at(look, due)
         if look.again is not None:
             remind(txn, look.again, Due(due.bucket, due.key))
         if look.rest is not None:
             remind(txn, look.now, look.rest)
-        return Done(expired=look.expired, changes=tuple(look.changes))
+        return Done(expired=look.expired, moved=look.moved, changes=tuple(look.changes))
 
     def _upload(self, txn: Txn, due: Due, rules: LifecycleRules) -> Done:
         upload, now = load(txn, upload_key(due.upload), Upload), self._around.now_ns()
@@ -257,8 +268,7 @@ class Lifecycle:
             if bucket.versioning or each.view is None:
                 when = look_after_change(rules, each.key, now, self._day)
             else:
-                inode = each.view.inode
-                when = look_after_write(rules, each.key, inode, versioned=False, now=now, day=self._day)
+                when = self._after_write(rules, each.key, each.view.inode, versioned=False)
             self._remind(txn, when, Due(due.bucket, each.key))
         more = page.next_key is not None
         remind_of_bucket(txn, due.bucket, page.next_key or b"", uploads=not more)

@@ -10,29 +10,43 @@ Invariants
     E4  Where versioning is, the current version expires by a delete marker: nothing is lost that can be had back.
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import islice
+
+import msgspec
 
 from stratum.core.directories import Change
 from stratum.core.errors import Locked
 from stratum.core.inodes import get_inode
 from stratum.core.lifecycle import LifecycleRules
-from stratum.core.lifecycle_due import Due, Older, earliest, expiry, marker_expiry, next_boundary, older_expiry
+from stratum.core.lifecycle_due import (
+    Due,
+    Older,
+    born,
+    depth,
+    earliest,
+    expiry,
+    marker_expiry,
+    next_boundary,
+    older_expiry,
+    transitions,
+)
 from stratum.core.locks import check_deletable
 from stratum.core.namespace import resolve
 from stratum.core.objects import ObjectView
 from stratum.core.records import Inode, Kind, Version, decode
-from stratum.core.schema import version_key, versions_prefix
-from stratum.core.txn import Txn, successor
+from stratum.core.schema import inode_key, version_key, versions_prefix
+from stratum.core.txn import Txn, save, successor
 from stratum.core.versions import NULL, Place, Removed, mark_deleted, remove_version, row_sequence
-from stratum.core.views import view_of
+from stratum.core.views import row_view, view_of
 from stratum.engine.consequences import Consequences
 
 VERSIONS_AT_ONCE = 64
 
 EXPIRED, MARKED = "LifecycleExpiration:Delete", "LifecycleExpiration:DeleteMarkerCreated"
+MOVED = "LifecycleTransition"
 PREFIX = "LifecycleExpiration:"
 
 
@@ -46,8 +60,10 @@ class Look:
     rules: LifecycleRules
     day: int
     consequences: Consequences
+    classes: Collection[str] = ()  # that stand for a tier
     changes: list[Change] = field(default_factory=list)
     expired: int = 0
+    moved: int = 0
     again: int | None = None
     rest: Due | None = None
 
@@ -63,8 +79,10 @@ def look_at(look: Look, due: Due) -> None:
     top = current is not None or bool(due.after)
     if current is not None and _expire_current(look, current):
         return
+    if current is not None:
+        _move_down(look, current, born(current.inode), None)
     rows = list(islice(_rows(look, due.after), VERSIONS_AT_ONCE + 1))
-    newer, since = due.newer, due.since or (0 if current is None else max(current.inode.btime, current.inode.mtime))
+    newer, since = due.newer, due.since or (0 if current is None else born(current.inode))
     for at, (_, row) in enumerate(rows[:VERSIONS_AT_ONCE]):
         if at == 0 and not top and not row.inode:  # a delete marker is the current version
             if len(rows) == 1:
@@ -129,7 +147,24 @@ def _expire_older(look: Look, row: Version, newer: int, since: int) -> bool:
         since=since,
         newer=newer,
     )
-    return _due(look, older_expiry(look.rules, older, look.day)) and _remove(look, row)
+    if _due(look, older_expiry(look.rules, older, look.day)) and _remove(look, row):
+        return True
+    if inode is not None:
+        _move_down(look, row_view(look.txn, look.bucket, look.place.key, row), since, newer)
+    return False
+
+
+def _move_down(look: Look, view: ObjectView, since: int, newer: int | None) -> None:
+    """Give a version the class that is due to it. Its tier follows (engine/tiers.py), and then what S3 shows."""
+    found = transitions(look.rules, view.key, view.inode, since=since, newer=newer, classes=look.classes, day=look.day)
+    look.again = earliest(look.again, *(when for when, _ in found if when > look.now))
+    wanted = max((name for when, name in found if when <= look.now), key=depth, default="")
+    if view.inode.kind is Kind.OBJECT and depth(wanted) > depth(view.inode.storage_class):
+        inode = msgspec.structs.replace(get_inode(look.txn, view.inode_number), storage_class=wanted)
+        save(look.txn, inode_key(view.inode_number), inode)
+        moved = replace(view, inode=inode, versioned=bool(look.place.bucket.versioning))
+        look.consequences.written(look.txn, look.bucket, look.place.bucket, moved, MOVED, "")
+        look.moved += 1
 
 
 def _remove(look: Look, row: Version) -> bool:

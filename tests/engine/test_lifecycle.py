@@ -8,7 +8,7 @@ import pytest
 import trio
 
 from stratum.core.errors import MarkerFound, NoSuchKey, NoSuchUpload
-from stratum.core.lifecycle import KIND, LifecycleRules, Rule
+from stratum.core.lifecycle import KIND, LifecycleRules, Rule, Transition
 from stratum.core.objects import ListQuery, PutSpec, UploadSpec, VersionQuery
 from stratum.core.records import Retention
 from stratum.core.schema import DUE
@@ -386,3 +386,61 @@ async def test_the_history_that_a_renamed_directory_leaves_behind_goes_like_any_
     await kept.rules(rule(noncurrent_days=1, prefix="d/"))
     await kept.days(2)
     assert await kept.versions() == [(b"e/f", False)]
+
+
+class Written:
+    """A consequence that notes the transitions of which it is told."""
+
+    def __init__(self) -> None:
+        self.moved_down: list[tuple[bytes, str]] = []
+
+    def written(self, txn, name, bucket, view, event, principal) -> None:
+        if event == "LifecycleTransition":
+            self.moved_down.append((view.key, view.inode.storage_class))
+
+    def removed(self, *arguments) -> None:
+        pass
+
+    def begun(self, *arguments) -> None:
+        pass
+
+    def moved(self, *arguments) -> None:
+        pass
+
+
+async def test_a_version_gets_the_class_that_is_due_if_that_stands_for_a_tier_and_never_a_higher_one(kept):
+    written = Written()
+    kept.engine.consequences.add(written)
+    kept.engine.lifecycle._classes = ("STANDARD_IA", "GLACIER")
+    down = (Transition("STANDARD_IA", days=1), Transition("DEEP_ARCHIVE", days=2), Transition("GLACIER", days=3))
+    older = (Transition("GLACIER", days=1),)
+    await kept.versioned()
+    await kept.rules(rule(prefix="a", transitions=down, noncurrent_transitions=older, larger=0))
+    await kept.put(b"a1")
+    await kept.put(b"a2", storage_class="GLACIER")
+    await kept.put(b"b")
+    await kept.days(2)
+    assert written.moved_down == [(b"a1", "STANDARD_IA")]
+    before = await kept.engine.objects.head("bucket", b"a1")
+    await kept.days(2)
+    assert written.moved_down == [(b"a1", "STANDARD_IA"), (b"a1", "GLACIER")]
+    after = await kept.engine.objects.head("bucket", b"a1")
+    assert msgspec.structs.replace(after.inode, storage_class="STANDARD_IA") == before.inode
+    await kept.put(b"a1")
+    await kept.put(b"a1")
+    await kept.days(2)
+    assert written.moved_down[2:] == [(b"a1", "STANDARD_IA"), (b"a1", "GLACIER")]
+
+
+async def test_small_objects_stay_unless_a_rule_speaks_of_sizes(kept):
+    kept.engine.lifecycle._classes = ("GLACIER",)
+    down = (Transition("GLACIER", days=1),)
+    await kept.rules(rule(transitions=down))
+    await kept.put(b"small")
+    await kept.put(b"large", bytes(128 * 1024))
+    await kept.days(2)
+    assert kept.engine.lifecycle.moved_down == 1
+    await kept.engine.lifecycle.put("bucket", LifecycleRules((rule(transitions=down),), "varies_by_storage_class"))
+    await kept.engine.lifecycle.one_pass()
+    await kept.days(1)
+    assert kept.engine.lifecycle.moved_down == 2
