@@ -12,9 +12,12 @@ Invariants
     B4  Secrets are read from their reference when a client is made, and are in no message.
 """
 
+import asyncio
 import base64
+import errno
 import hashlib
 import ipaddress
+import socket
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import aclosing
 from typing import Any, TypeVar
@@ -24,6 +27,8 @@ import aioboto3
 import trio
 import trio_asyncio
 from aiobotocore.config import AioConfig
+from aiobotocore.httpsession import AIOHTTPSession
+from aiohttp import ClientSession, TraceConfig
 from aiohttp.abc import AbstractResolver, ResolveResult
 from botocore.exceptions import BotoCoreError, ClientError
 
@@ -142,6 +147,7 @@ class RemoteBucket:
             s3={"addressing_style": settings.addressing},
             request_checksum_calculation="when_required",  # services that are not AWS know MD5
             response_checksum_validation="when_required",
+            http_session_cls=_Unredirected,
             connector_args={"resolver": _Judged(allow_private=settings.allow_private)},
         )
         return session.client("s3", endpoint_url=settings.endpoint_url or None, config=config)
@@ -329,6 +335,29 @@ class RemoteBucket:
         return bool(found.get("Metadata", {}).get(STORE) == self._store)
 
 
+class _Unredirected(AIOHTTPSession):  # type: ignore[misc]
+    """aiobotocore's own session lets aiohttp follow redirects, also to addresses that nobody judged (B1)."""
+
+    async def _get_session(self, proxy_url: str | None) -> ClientSession:
+        if proxy_url not in self._sessions:
+            traces = TraceConfig()
+            traces.on_request_redirect.append(_refuse_redirect)
+            session = ClientSession(
+                connector=self._create_connector(proxy_url),
+                timeout=self._timeout,
+                skip_auto_headers={"CONTENT-TYPE"},
+                auto_decompress=False,
+                trust_env=False,
+                trace_configs=[traces],
+            )
+            self._sessions[proxy_url] = await self._exit_stack.enter_async_context(session)
+        return self._sessions[proxy_url]  # type: ignore[no-any-return]
+
+
+async def _refuse_redirect(session: object, context: object, params: object) -> None:
+    raise OSError("redirects are not followed")
+
+
 class _Judged(AbstractResolver):
     """Resolves names, and refuses addresses (B1)."""
 
@@ -337,12 +366,12 @@ class _Judged(AbstractResolver):
 
     async def resolve(self, host: str, port: int = 0, family: int = 0) -> list[ResolveResult]:
         """As aiohttp has it. Raises OSError for addresses that are refused."""
-        import asyncio
-        import socket
-
         found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM, family=family)
         if not self._allow_private:
-            refuse_private(host, [str(each[4][0]) for each in found])
+            try:
+                refuse_private(host, [str(each[4][0]) for each in found])
+            except OSError as error:
+                raise OSError(errno.EACCES, str(error)) from error  # aiohttp shows only what has a number
         return [
             ResolveResult(hostname=host, host=str(to[0]), port=int(to[1]), family=kind, proto=proto, flags=0)
             for kind, _, proto, _, to in found

@@ -138,6 +138,27 @@ async def test_addresses_that_are_not_public_are_refused_unless_allowed(tmp_path
                 await backend.health()
 
 
+async def test_redirects_are_not_followed(tmp_path, monkeypatch):
+    asked = []
+
+    async def serve(stream):
+        asked.append(await stream.receive_some(65536))
+        await stream.send_all(
+            b"HTTP/1.1 307 x\r\nLocation: http://127.0.0.1:%d/stolen\r\nContent-Length: 0\r\n\r\n" % port
+        )
+
+    async with trio.open_nursery() as nursery:
+        (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
+        port = listener.socket.getsockname()[1]
+        nursery.start_soon(trio.serve_listeners, serve, [listener])
+        url = f"http://127.0.0.1:{port}"
+        async with remote_backend(tmp_path, monkeypatch, endpoint_url=url) as backend:
+            with pytest.raises(BackendDown):
+                await backend.get(backend.plan(3, bytes(32)), 0, 3)
+        assert asked and not any(b"/stolen" in each for each in asked)
+        nursery.cancel_scope.cancel()
+
+
 async def test_what_is_listed_is_told_from_what_another_store_put_there(tmp_path, monkeypatch):
     async with remote_backend(tmp_path, monkeypatch) as backend:
         held = await backend.put(stream_of(b"abc"), planned(backend, b"abc"))
