@@ -9,6 +9,7 @@ Names and attributes are cached by the kernel for a minute; `stratumfs/caches.py
 import errno
 import logging
 import os
+import stat
 from collections.abc import Awaitable, Callable, Sequence
 from functools import wraps
 from typing import Concatenate, ParamSpec, TypeVar
@@ -18,6 +19,8 @@ import trio
 from pyfuse3 import EntryAttributes, FileInfo, FUSEError, ReaddirToken, RequestContext, SetattrFields, StatvfsData
 
 from stratum.core.errors import StratumError
+from stratum.core.posix_acl import ACCESS
+from stratum.core.posix_acl import NAMES as POSIX_ACLS
 from stratum.engine.file_names import Caller
 from stratum.engine.files import Files
 from stratumfs.attributes import attributes, change_of, nothing, statistics
@@ -57,7 +60,7 @@ class Operations(pyfuse3.Operations):
 
     supports_dot_lookup = True
     enable_writeback_cache = False
-    enable_acl = False
+    enable_acl = True  # the kernel judges by access control lists, the engine keeps them and the mode together
 
     def __init__(self, files: Files, forget_inode: Callable[[int], Awaitable[None]]) -> None:
         """`forget_inode`: has the kernel forget the attributes of an inode."""
@@ -200,7 +203,14 @@ class Operations(pyfuse3.Operations):
     async def setxattr(self, inode: int, name: bytes, value: bytes, ctx: RequestContext) -> None:
         """Set an extended attribute (pyfuse3 has looked at the flags already)."""
         _check_xattr_space(name)
-        await self._files.xattrs.set(inode, name, value)
+        await self._files.xattrs.set(inode, name, value, keep_setgid=self._may_set_gid(inode, name, ctx))
+
+    def _may_set_gid(self, inode: int, name: bytes, ctx: RequestContext) -> bool:
+        """chmod(2) lets only root and members of a file's group keep its set-gid bit; so does a change of its list."""
+        if name != ACCESS or ctx.uid == 0:
+            return True
+        held = self._files.attributes.get(inode)
+        return not held.mode & stat.S_ISGID or held.gid == ctx.gid or held.gid in pyfuse3.get_sup_groups(ctx.pid)
 
     @answered
     async def listxattr(self, inode: int, ctx: RequestContext) -> Sequence[bytes]:
@@ -284,7 +294,7 @@ class Operations(pyfuse3.Operations):
 
 
 def _check_xattr_space(name: bytes) -> None:
-    if not name.startswith(XATTR_SPACES):
+    if not name.startswith(XATTR_SPACES) and name not in POSIX_ACLS:
         raise FUSEError(errno.ENOTSUP)
     if name in XATTR_SPACES:
         raise FUSEError(errno.EINVAL)

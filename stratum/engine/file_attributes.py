@@ -1,6 +1,6 @@
 """The verbs of the mount on attributes: mode, owner, times, size, and what the file system as a whole has room for.
 
-Room: stratum/engine. May import: core, store.disks, engine.{file_mounted, file_table}.
+Room: stratum/engine. May import: core, store.disks, engine.{file_mounted, file_table, file_xattrs}.
 """
 
 import stat
@@ -14,6 +14,7 @@ from stratum.core.schema import inode_key, xattr_key
 from stratum.core.txn import Txn, save
 from stratum.engine.file_mounted import Mounted
 from stratum.engine.file_table import FileTable, load_inode
+from stratum.engine.file_xattrs import note_mode
 from stratum.store.disks import Disks
 
 
@@ -82,6 +83,8 @@ class FileAttributes:
                 ctime=now,
             )
             save(txn, inode_key(number), new)
+            if to.mode is not None:
+                note_mode(txn, number, to.mode)
 
         await self._mounted.meta.room()
         self._mounted.apply(change)

@@ -1,6 +1,6 @@
 """The verbs of the mount on names: look up, list, make, link, rename, remove.
 
-Room: stratum/engine. May import: core, engine.{buckets, file_mounted, file_table}.
+Room: stratum/engine. May import: core, engine.{buckets, file_mounted, file_table, file_xattrs}.
 
 Every verb is one change: visible at once, durable with the next group commit, in the order of the calls. Names are
 those of the mount, aliases included (core.alias). Directory 1 holds the buckets: a directory made there is a bucket.
@@ -39,7 +39,7 @@ from stratum.core.namespace import (
     visible_children,
 )
 from stratum.core.records import Entry, Inode, Kind
-from stratum.core.schema import ROOT_INODE, inode_key, take_number
+from stratum.core.schema import ROOT_INODE, inode_key, take_number, xattr_key
 from stratum.core.txn import Txn, save
 from stratum.core.views import EMPTY_MD5
 from stratum.engine.buckets import Buckets
@@ -47,6 +47,7 @@ from stratum.engine.file_digest import md5_of
 from stratum.engine.file_mounted import Mounted
 from stratum.engine.file_table import FileTable, load_inode
 from stratum.engine.file_versions import has_arrived, has_left, was_replaced, was_unlinked
+from stratum.engine.file_xattrs import inherit_acl
 from stratum.engine.locking import check_may_move
 
 T = TypeVar("T")
@@ -173,9 +174,10 @@ class FileNames:
             above = _parent(txn, parent)
             stored, beside = _name_to_make(txn, parent, name, directory=False)
             number = take_number(txn, "inode")
+            own_mode, rows = (mode, []) if kind is Kind.SYMLINK else inherit_acl(txn, parent, mode)
             inode = Inode(
                 kind=kind,
-                mode=mode,
+                mode=own_mode,
                 uid=who.uid,
                 gid=_group(above, who),
                 nlink=1,
@@ -192,6 +194,7 @@ class FileNames:
             )
             add(txn, parent, stored, number, kind, now, beside=beside)
             save(txn, inode_key(number), inode)
+            _save_xattrs(txn, number, rows)
             return number, inode
 
         return await self._apply(change)
@@ -209,9 +212,11 @@ class FileNames:
         def change(txn: Txn) -> Node:
             above = get_directory(txn, parent)
             stored, beside = _name_to_make(txn, parent, name, directory=True)
-            inherited = permissions | (above.mode & stat.S_ISGID)
+            own_mode, rows = inherit_acl(txn, parent, permissions)
+            inherited = own_mode | (above.mode & stat.S_ISGID)
             maker = DirectoryMaker(uid=who.uid, gid=_group(above, who), mode=inherited, now=now)
             number, _ = make_directory(txn, parent, stored, maker, beside=beside)
+            _save_xattrs(txn, number, rows)
             return number, get_inode(txn, number)
 
         return await self._apply(change)
@@ -333,6 +338,11 @@ class FileNames:
     async def _apply(self, change: Callable[[Txn], T]) -> T:
         await self._mounted.meta.room()
         return self._mounted.apply(change)
+
+
+def _save_xattrs(txn: Txn, number: int, rows: list[tuple[bytes, bytes]]) -> None:
+    for name, value in rows:
+        save(txn, xattr_key(number, name), value)
 
 
 def check_length(name: bytes) -> None:

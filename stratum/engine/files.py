@@ -94,7 +94,7 @@ class Files:
         number, inode, made = await self.names.create(parent, name, mode, who, exclusive=exclusive)
         file = self._table.use(number, inode)
         if made:
-            self.xattrs.note_bare(number)
+            self.xattrs.note_made(number, parent)
         elif truncate:
             file.truncate(0)
         return self._new_handle(file, writes=True), number, self._table.shown(number, inode)

@@ -140,12 +140,87 @@ async def test_attributes_of_root_are_listed_to_root_alone_and_a_name_space_is_n
     await there(play)
 
 
-async def test_acls_are_refused_not_pretended(place):  # noqa: F811
+OWNER, USER, GROUP, MASK, OTHER = 0x01, 0x02, 0x04, 0x10, 0x20
+ACCESS, DEFAULT = "system.posix_acl_access", "system.posix_acl_default"
+
+
+def acl(owner: int, group: int, other: int, *, somebody: int | None = None, mask: int | None = None) -> bytes:
+    """A list as setfacl writes it."""
+    named = [] if somebody is None else [(USER, somebody, SOMEBODY)]
+    limit = [] if mask is None else [(MASK, mask, 0xFFFFFFFF)]
+    rest = [(OWNER, owner, 0xFFFFFFFF), (GROUP, group, 0xFFFFFFFF), (OTHER, other, 0xFFFFFFFF)]
+    return struct.pack("<I", 2) + b"".join(struct.pack("<HHI", *e) for e in sorted(rest + named + limit))
+
+
+def mode_of(path: Path) -> int:
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+READING = "print(os.read(os.open('f', os.O_RDONLY), 9))"
+REFUSED = "PermissionError: [Errno 13] Permission denied: 'f'"
+
+
+async def test_an_access_control_list_decides_and_agrees_with_the_mode(place):  # noqa: F811
     def play():
-        (place / "f").write_bytes(b"")
-        for name in ("system.posix_acl_access", "system.posix_acl_default"):
-            for path in (place, place / "f"):
-                assert errno_of(os.getxattr, path, name) == "ENOTSUP"
+        path = place / "f"
+        path.write_bytes(b"x")
+        os.chmod(path, 0o600)
+        assert errno_of(os.getxattr, path, ACCESS) == "ENODATA"
+        assert as_somebody(place, READING) == REFUSED
+        os.setxattr(path, ACCESS, acl(6, 0, 0, somebody=4, mask=4))
+        assert (mode_of(path), as_somebody(place, READING)) == (0o640, "b'x'")
+        os.chmod(path, 0o600)  # the mask is what the group bits are now
+        assert os.getxattr(path, ACCESS) == acl(6, 0, 0, somebody=4, mask=0)
+        assert as_somebody(place, READING) == REFUSED
+        os.chmod(path, 0o664)
+        os.setxattr(path, ACCESS, acl(6, 4, 4, somebody=0, mask=4))
+        assert as_somebody(place, READING) == REFUSED
+        os.setxattr(path, ACCESS, acl(7, 5, 4))  # no more than a mode: none is kept
+        assert (mode_of(path), os.listxattr(path)) == (0o754, [])
+        assert errno_of(os.setxattr, path, DEFAULT, acl(7, 5, 4)) in ("EACCES", "EPERM")
+        assert errno_of(os.setxattr, path, ACCESS, b"nonsense") != "EIO"
+
+    await there(play)
+
+
+async def test_what_is_made_in_a_directory_with_a_default_list_gets_it(place):  # noqa: F811
+    def play():
+        (place / "d").mkdir()
+        given = acl(7, 5, 0, somebody=7, mask=7)
+        os.setxattr(place / "d", DEFAULT, given)
+        old = os.umask(0)
+        try:
+            os.close(os.open(place / "d/f", os.O_CREAT | os.O_WRONLY, 0o666))
+            os.mkfifo(place / "d/p", 0o644)
+            (place / "d/sub").mkdir(mode=0o755)
+            os.symlink("f", place / "d/link")
+        finally:
+            os.umask(old)
+        assert os.getxattr(place / "d/f", ACCESS) == acl(6, 5, 0, somebody=7, mask=6)
+        assert (mode_of(place / "d/f"), mode_of(place / "d/p"), mode_of(place / "d/sub")) == (0o660, 0o640, 0o750)
+        assert os.getxattr(place / "d/sub", DEFAULT) == given
+        assert os.getxattr(place / "d/sub", ACCESS) == acl(7, 5, 0, somebody=7, mask=5)
+        assert os.listxattr(place / "d/link", follow_symlinks=False) == []
+        os.removexattr(place / "d", DEFAULT)
+        os.removexattr(place / "d", DEFAULT)  # as local file systems: what is not there is removed already
+        (place / "d/plain").write_bytes(b"")
+        assert os.listxattr(place / "d/plain") == []
+
+    await there(play)
+
+
+async def test_a_new_list_takes_the_set_group_bit_from_a_file_of_a_group_that_one_is_not_in(place):  # noqa: F811
+    def play():
+        for group, kept in ((SOMEBODY, 0o2000), (SOMEBODY + 1, 0)):
+            path = place / f"of-{group}"
+            path.write_bytes(b"")
+            os.chown(path, SOMEBODY, group)
+            os.chmod(path, 0o2755)
+            assert (
+                as_somebody(place, f"os.setxattr({path.name!r}, {ACCESS!r}, {acl(7, 5, 5, somebody=4, mask=5)!r})")
+                == ""
+            )
+            assert mode_of(path) == kept | 0o755
 
     await there(play)
 
