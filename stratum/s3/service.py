@@ -101,10 +101,10 @@ async def head_bucket(call: Call) -> Response:
 
 
 async def get_bucket_location(call: Call) -> Response:
-    """GET /bucket?location. us-east-1 shows as an empty element, as at AWS."""
+    """GET /bucket?location: the region's name. (AWS shows us-east-1 as an empty element; no client minds the name.)"""
     await call.engine.buckets.get(call.bucket)
     region = call.engine.settings.region
-    return xml_answer(node("LocationConstraint", "" if region == DEFAULT_REGION else region))
+    return xml_answer(node("LocationConstraint", region))
 
 
 async def get_unset(call: Call) -> Response:
