@@ -1,6 +1,6 @@
 """/-/admin/*: what the `stratum` command asks of a running server. JSON in, JSON out, for the root credential only.
 
-Room: stratum/console. May import: console.{access, answers, users}, core.{errors, principals}, engine.
+Room: stratum/console. May import: console.{access, answers, tiers, users}, core.{errors, principals}, engine.
 """
 
 from collections.abc import Callable, Mapping
@@ -10,6 +10,7 @@ from quart import Blueprint, Response, request
 
 from stratum.console.access import Authorise, root_only
 from stratum.console.answers import answer
+from stratum.console.tiers import add_tiers
 from stratum.console.users import NewKey, add_users, body_of, pair_of
 from stratum.core.errors import InvalidArgument
 from stratum.core.principals import OPERATOR_ID
@@ -51,6 +52,7 @@ def add_admin(
     _add_keys(pages, engine, guard)
     _add_buckets(pages, engine, guard)
     _add_named_keys(pages, engine, guard)
+    add_tiers(pages, engine, guard)
     add_users(pages, engine, guard)
 
 

@@ -36,6 +36,7 @@ async def status(engine: Engine) -> dict[str, Any]:
             "runs": await _count(engine, RUN),
             "uploads": await _count(engine, UPLOAD),
         },
+        "tiers": await engine.tiers.status() if engine.tiers.several else None,
         "services": {
             "shards_rebuilt": engine.repairer.rebuilt,
             "volumes_reaped": engine.reaper.reaped,

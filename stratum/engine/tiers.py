@@ -142,6 +142,14 @@ class Tiers:
 
         return self._around.meta.read(read)
 
+    def waiting(self, volumes: Sequence[int]) -> dict[int, str]:
+        """Which of the volumes wait to be moved; with why a move was put off, where it was."""
+        rows = self._around.meta.read(
+            lambda txn: [number for number in volumes if txn.get(wish_key(number)) is not None]
+        )
+        put_off = self.mover.put_off
+        return {number: put_off[number].reason if number in put_off else "" for number in rows}
+
     def key_of_inode(self, number: int) -> bytes:
         """The last name of an inode, for messages."""
         inode = self._around.meta.read(lambda txn: load(txn, inode_key(number), Inode))

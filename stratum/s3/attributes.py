@@ -15,7 +15,7 @@ from stratum.s3.encryption import reading_key
 from stratum.s3.errors import S3Error
 from stratum.s3.http import Response
 from stratum.s3.object_read import validators
-from stratum.s3.storage_class import shown_class
+from stratum.s3.storage_class import shown_class, truthful
 from stratum.s3.xml import Node, node
 
 ATTRIBUTES = frozenset(("ETag", "Checksum", "ObjectParts", "StorageClass", "ObjectSize"))
@@ -43,7 +43,7 @@ async def get_object_attributes(call: Call) -> Response:
     if "ObjectParts" in wanted and view.inode.parts:
         shown.append(_parts(view, after, limit))
     if "StorageClass" in wanted:
-        shown.append(node("StorageClass", shown_class(view.inode.storage_class)))
+        shown.append(node("StorageClass", shown_class(truthful(call, view).inode.storage_class)))
     if "ObjectSize" in wanted:
         shown.append(node("ObjectSize", str(view.size)))
     headers = [each for each in validators(view) if each[0] != b"etag"]

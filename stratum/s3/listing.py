@@ -1,6 +1,6 @@
 """ListObjects, both versions.
 
-Room: stratum/s3. May import: core, engine, s3.{answers, call, errors, http, xml}.
+Room: stratum/s3. May import: core, engine, s3.{answers, call, errors, http, storage_class, xml}.
 
 A continuation token is the last key or common prefix of the page before, in URL-safe base64: it needs no state here
 and stays right while keys come and go.
@@ -8,7 +8,7 @@ and stays right while keys come and go.
 
 import base64
 import binascii
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from stratum.core.objects import ListPage, ListQuery
 from stratum.s3.answers import contents_node, prefix_nodes, shown, xml_answer
@@ -16,6 +16,7 @@ from stratum.s3.call import Call
 from stratum.s3.errors import S3Error
 from stratum.s3.http import Response
 from stratum.s3.owners import Owners
+from stratum.s3.storage_class import truthful
 from stratum.s3.xml import Node, node, printable
 
 
@@ -99,7 +100,10 @@ async def _page(call: Call, wanted: Wanted, after: bytes) -> ListPage:
         await call.engine.buckets.get(call.bucket)
         return ListPage(objects=(), common_prefixes=(), next_after=None)
     query = ListQuery(prefix=wanted.prefix, delimiter=wanted.delimiter, after=after, limit=wanted.limit)
-    return await call.engine.objects.list(call.bucket, query)
+    page = await call.engine.objects.list(call.bucket, query)
+    if not call.engine.tiers.several:
+        return page
+    return replace(page, objects=tuple(truthful(call, view) for view in page.objects))
 
 
 def _common(wanted: Wanted, page: ListPage, owners: Owners | None) -> list[Node]:

@@ -53,7 +53,7 @@ async def create_upload(call: Call) -> Response:
         tags=header_tags(call.headers),
         retention=retention,
         legal_hold=legal_hold,
-        storage_class=storage_class_of(call.headers),
+        storage_class=storage_class_of(call),
         seal=seal_spec(call),
         principal=call.principal.user or ANONYMOUS_ID,
     )

@@ -1,6 +1,7 @@
 """GET and HEAD of objects.
 
-Room: stratum/s3. May import: core, engine, s3.{answers, call, encryption, errors, headers, http, xml}.
+Room: stratum/s3. May import: core, engine, s3.{answers, call, encryption, errors, headers, http,
+storage_class, xml}.
 """
 
 from collections.abc import AsyncGenerator
@@ -19,6 +20,7 @@ from stratum.s3.headers import condition_of, http_date, parse_range, response_ov
 from stratum.s3.http import Response
 from stratum.s3.lifecycle import expiration_headers
 from stratum.s3.object_lock import lock_headers
+from stratum.s3.storage_class import tier_headers
 from stratum.s3.tagging import tag_headers
 
 Header = tuple[bytes, bytes]
@@ -131,7 +133,7 @@ def described(call: Call, view: ObjectView, *, whole: bool) -> list[Header]:
         for name, value in view.inode.metadata.items()
     ]
     headers += [*tag_headers(view), *lock_headers(view), *sealed_headers(view.inode.sealed)]
-    headers += expiration_headers(call, view)
+    headers += [*tier_headers(call, view), *expiration_headers(call, view)]
     headers += guard_headers(stored["content-type"], own_host=call.request.bucket is not None)
     return [*headers, *checksum_headers(_shown_checksum(call, view, whole=whole))]
 

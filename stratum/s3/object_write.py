@@ -66,7 +66,7 @@ async def put_object(call: Call) -> Response:
         tags=header_tags(call.headers),
         retention=retention,
         legal_hold=legal_hold,
-        storage_class=storage_class_of(call.headers),
+        storage_class=storage_class_of(call),
         seal=seal_spec(call),
         event="ObjectCreated:Post" if call.route.op is Op.POST_OBJECT else "ObjectCreated:Put",
     )
@@ -113,7 +113,7 @@ async def copy_object(call: Call) -> Response:
         tags=copied_tags(call.headers),
         retention=retention,
         legal_hold=legal_hold,
-        storage_class=storage_class_of(call.headers),
+        storage_class=storage_class_of(call),
         seal=seal,
         source_customer=source_key(call),
     )

@@ -1,9 +1,12 @@
 """Versioning: switched on and off, and the listing of versions.
 
-Room: stratum/s3. May import: core, engine, s3.{answers, call, errors, headers, listing, small_body, xml}.
+Room: stratum/s3. May import: core, engine, s3.{answers, call, errors, headers, listing, small_body,
+storage_class, xml}.
 
 Source: docs.aws.amazon.com/AmazonS3/latest/API/API_PutBucketVersioning.html, API_ListObjectVersions.html
 """
+
+from dataclasses import replace
 
 import msgspec
 
@@ -18,6 +21,7 @@ from stratum.s3.http import Response
 from stratum.s3.listing import Wanted
 from stratum.s3.owners import Owners
 from stratum.s3.small_body import read_xml
+from stratum.s3.storage_class import truthful
 from stratum.s3.xml import Node, child_text, node
 
 
@@ -64,6 +68,9 @@ async def list_object_versions(call: Call) -> Response:
         limit=wanted.limit,
     )
     page = await call.engine.objects.list_versions(call.bucket, query)
+    if call.engine.tiers.several:
+        seen = (each if each.view is None else replace(each, view=truthful(call, each.view)) for each in page.versions)
+        page = replace(page, versions=tuple(seen))
     parts = [
         node("Name", call.bucket),
         node("Prefix", shown(wanted.prefix, encode=wanted.encode)),

@@ -20,6 +20,7 @@ from stratum.serve.replay_command import replay_command
 from stratum.serve.settings_file import Loaded, as_keys
 from stratum.serve.settings_values import join_address
 from stratum.serve.store_lock import holder_of
+from stratum.serve.tier_commands import tier_group
 from stratum.serve.user_commands import policy_group, user_group
 
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
@@ -234,6 +235,7 @@ def connect(loaded: Loaded) -> AdminClient:
 
 
 main.add_command(kms_group(connect))
+main.add_command(tier_group(connect))
 main.add_command(user_group(connect))
 main.add_command(policy_group(connect))
 main.add_command(replay_command)

@@ -18,6 +18,7 @@ Room: stratum/serve. May import: core.config, serve.{settings_notify, settings_v
     [encryption] master_key_file = "auto"                              (a path, "auto" or "none": serve/master_key.py)
                  master_key_env = "STRATUM_MASTER_KEY"                 (the variable that holds the keys instead)
                  customer_keys = "auto"                                (SSE-C over "tls", "auto": or from here, "any")
+    [tier.warm], [tier.cold.<name>], [tier.route.<name>], [storage_classes]   (other tiers: settings_tiers.py)
     [notify.<name>]  url = "https://..."  (whom buckets may have told of events; see settings_notify.py)
     [limits]     volume_bytes = "64MiB"        reap_delay = "10min"     (every field of core.config.Limits)
 
@@ -34,7 +35,7 @@ from pathlib import Path, PurePath
 from typing import Any
 
 from stratum.core.config import Limits, Settings
-from stratum.serve import settings_notify
+from stratum.serve import settings_notify, settings_tiers
 from stratum.serve.settings_values import (
     Malformed,
     join_address,
@@ -84,6 +85,7 @@ PARSERS: dict[str, Callable[[Any], Any]] = {
     "store.data": parse_path,
     "tier.hot.disks": parse_paths,
     "tier.hot.code": parse_code,
+    **settings_tiers.WARM,
     "s3.address": parse_address,
     "s3.region": parse_text,
     "s3.domains": parse_domains,
@@ -158,6 +160,8 @@ def _settings(parsed: dict[str, Any], data: Path) -> Settings:
     host, port = parsed.pop("s3.address", ("127.0.0.1", 9000))
     _check_tls(parsed)
     notify = settings_notify.take_targets(parsed)
+    warm = settings_tiers.take_warm(parsed, disks)
+    cold = settings_tiers.take_cold(parsed)
     limits = {name.removeprefix("limits."): parsed[name] for name in parsed if name.startswith("limits.")}
     rest = {FIELDS[key]: value for key, value in parsed.items() if key in FIELDS}
     return Settings(
@@ -169,6 +173,10 @@ def _settings(parsed: dict[str, Any], data: Path) -> Settings:
         s3_port=port,
         limits=Limits(**limits),
         notify=notify,
+        warm=warm,
+        cold=cold,
+        routes=settings_tiers.take_routes(parsed, cold),
+        storage_classes=settings_tiers.take_classes(parsed, warm, cold),
         **rest,
     )
 
@@ -194,6 +202,7 @@ def as_keys(settings: Settings) -> dict[str, object]:
         "tier.hot.code": f"{settings.k}+{settings.parity}",
         "s3.address": join_address(settings.s3_host, settings.s3_port),
         **{key: _as_key(getattr(settings, name)) for key, name in FIELDS.items()},
+        **settings_tiers.as_keys(settings.warm, settings.cold, settings.routes, settings.storage_classes),
         **settings_notify.as_keys(settings.notify),
         **limits,
     }
@@ -203,9 +212,13 @@ def _as_key(value: object) -> object:
     return "" if value is None else str(value) if isinstance(value, PurePath) else value
 
 
+def _parser_of(key: str) -> Callable[[Any], Any] | None:
+    return PARSERS.get(key) or settings_notify.parser_of(key) or settings_tiers.parser_of(key)
+
+
 def _parse(key: str, value: object, place: str) -> object:
     try:
-        parser = PARSERS.get(key) or settings_notify.parser_of(key)
+        parser = _parser_of(key)
         assert parser is not None, "keys were looked at where they were read"
         return parser(value)
     except Malformed as error:
@@ -224,7 +237,7 @@ def _from_file(path: Path) -> dict[str, tuple[object, str]]:
     for key, value in _flat(tables):
         line = line_of(text, key)
         place = f"{path}, line {line}" if line else str(path)
-        if key not in PARSERS and settings_notify.parser_of(key) is None:
+        if _parser_of(key) is None:
             raise BadSettings(f"{place}: {key} is not a setting{_nearest(key)}")
         found[key] = (value, place)
     return found

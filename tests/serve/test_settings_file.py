@@ -81,6 +81,7 @@ def test_every_field_of_the_settings_can_be_set():
         "tls_key",
         "tls_self_signed",
     }
+    in_sections |= {"warm", "cold", "routes", "storage_classes"}
     in_sections |= {"log_level", "log_format", "close", "limits", "day_seconds", "notify"}
     in_sections |= {"master_key_file", "master_key_env", "customer_keys"}
     assert {field.name for field in fields(Settings)} == in_sections
@@ -89,7 +90,8 @@ def test_every_field_of_the_settings_can_be_set():
 
 @pytest.mark.parametrize("key", PARSERS)
 def test_every_setting_is_also_an_environment_variable(key, tmp_path):
-    values = {"store.data": "/x", "tier.hot.disks": "/a:/b:/c", "tier.hot.code": "2+1", "s3.address": ":1"}
+    values = {"tier.warm.disks": "/w/0:/w/1:/w/2", "tier.warm.code": "2+1"}
+    values |= {"store.data": "/x", "tier.hot.disks": "/a:/b:/c", "tier.hot.code": "2+1", "s3.address": ":1"}
     values |= {"s3.region": "eu", "log.level": "error", "log.format": "text", "mount.close": "durable"}
     values |= {"encryption.master_key_file": "/k", "encryption.customer_keys": "tls"}
     values |= {"s3.website_domains": "web.example.org"}
@@ -99,6 +101,10 @@ def test_every_setting_is_also_an_environment_variable(key, tmp_path):
     environment = {"STRATUM_" + key.replace(".", "_").upper(): values.get(key, "77")}
     if key == "tier.hot.disks":
         environment["STRATUM_TIER_HOT_CODE"] = "2+1"
+    if key == "tier.warm.disks":
+        environment["STRATUM_TIER_WARM_CODE"] = "2+1"
+    if key == "tier.warm.code":
+        environment["STRATUM_TIER_WARM_DISKS"] = "/w/0:/w/1:/w/2"
     if key == "s3.tls.key":
         environment["STRATUM_S3_TLS_CERTIFICATE"] = "/a"
     loaded = load_settings(None, environment)
