@@ -1,6 +1,6 @@
 """ACLs: said by headers or as a document, stored with a bucket or a version, shown.
 
-Room: stratum/s3. May import: core, engine, s3.{acl_words, call, errors, http, owners, small_body, xml}.
+Room: stratum/s3. May import: core, engine, s3.{acl_words, authorisation, call, errors, http, owners, small_body, xml}.
 
 Invariants
     C1  What is stored names users there are, by id: an e-mail address is looked up once, when it is given.
@@ -24,6 +24,7 @@ from stratum.core.acl import (
 )
 from stratum.core.records import Acl, Bucket, Grant, Inode
 from stratum.s3.acl_words import CANNED, Meant, document_acl, header_acl, header_grants, says_acl, shown_acl
+from stratum.s3.authorisation import check_again
 from stratum.s3.call import Call
 from stratum.s3.errors import S3Error
 from stratum.s3.http import Response
@@ -135,6 +136,7 @@ async def _meant(call: Call, canned: dict[str, tuple[tuple[str, str], ...]]) -> 
         raise S3Error("AccessControlListNotSupported")
     said = header_acl(call, canned)
     body = await read_whole(call.payload, call.engine.limits.xml_bytes)
+    check_again(call)
     if said is not None:
         if body:
             raise S3Error("UnexpectedContent")

@@ -85,6 +85,15 @@ def check_request_tags(call: Call, tags: Mapping[str, str]) -> None:
         _Question(call, tags).check(needs_of(call))
 
 
+def check_again(call: Call) -> None:
+    """Decide once more, after a body was waited for: what was decided about may be another object by now.
+
+    Raises AccessDenied, NoSuchBucket, NoSuchKey.
+    """
+    if not _waved_through(call):
+        _Question(call).check(needs_of(call))
+
+
 def refusal_instead(call: Call, error: StratumError) -> StratumError:
     """What a client is told instead of `error`: who may not list a bucket is not told what is missing in it (Z1)."""
     missing = isinstance(error, NoSuchKey | NoSuchVersion)

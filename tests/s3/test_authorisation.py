@@ -2,6 +2,7 @@
 
 import json
 from base64 import b64encode
+from dataclasses import replace
 from hashlib import md5
 
 import msgspec
@@ -11,11 +12,12 @@ from botocore.credentials import Credentials
 from stratum.core.objects import ListQuery, PutSpec
 from stratum.core.policy import KIND as POLICY
 from stratum.core.policy import PolicyText
+from stratum.core.records import Acl, Grant
 from stratum.core.versions import ENABLED
 from stratum.s3.actions import needs_of
 from stratum.s3.routes import Op
 from tests.engine.conftest import body_of
-from tests.s3.authorising import ALICE, BOB, OPERATOR, WAYS, Way, by_header, sent, unsigned, world_at
+from tests.s3.authorising import ALICE, BOB, MODES, OPERATOR, WAYS, Way, by_header, form, sent, unsigned, world_at
 
 EVERYTHING = ["arn:aws:s3:::bucket", "arn:aws:s3:::bucket/*", "arn:aws:s3:::source/*", "arn:aws:s3:::*"]
 UNSAID = {Op.DELETE_OBJECTS, Op.POST_OBJECT}  # each key by itself; a form
@@ -281,3 +283,65 @@ async def test_keys_without_a_user_and_owners_that_are_none_are_the_operators(wo
     place = await world.place("bucket", "STROLDACCESSKEY")
     assert (await world.ask(by_header(unsigned(GET, place), Credentials(made.access_key, made.secret_key))))[0] == 200
     assert await world.ask(by_header(unsigned(GET, place), ALICE)) == (403, "AccessDenied")
+
+
+# --- nobody in particular ---------------------------------------------------------------------------------------
+
+LEFTOVERS = ["X-Amz-Credential=x", "x-amz-signature=x", "X-Amz-Date=x", "Signature=x", "Expires=1", "AWSAccessKeyId=x"]
+
+
+@pytest.mark.parametrize("leftover", [*LEFTOVERS, *(each.lower() for each in LEFTOVERS)])
+async def test_half_a_signature_is_not_nobodys_even_where_anybody_may(world, leftover):
+    place = await world.place()
+    await bucket_policy(world, "bucket", ("Allow", ["s3:*"]))
+    request = sent(unsigned(GET, place))
+    assert (await world.ask(request))[0] == 200
+    assert (await world.ask(replace(sent(unsigned(GET, place)), raw_query=leftover.encode())))[0] in (400, 403)
+
+
+async def test_a_header_of_a_signature_is_not_nobodys_either(world):
+    place = await world.place()
+    await bucket_policy(world, "bucket", ("Allow", ["s3:*"]))
+    for name, value in (("Authorization", ""), ("Authorization", "Bearer x"), ("X-Amz-Security-Token", "x")):
+        assert (await world.ask(sent(unsigned(GET, place, **{name: value}))))[0] in (400, 403), name
+
+
+async def test_a_form_of_nobody_stores_where_anybody_may_write_and_nowhere_else(world):
+    await world.place()
+    before = world.everything()
+    assert await world.ask(form()) == (403, "AccessDenied")
+    assert world.everything() == before
+    await bucket_policy(world, "bucket", ("Allow", ["s3:PutObject"]))
+    assert (await world.ask(form()))[0] == 204
+    assert (await world.engine.objects.head("bucket", b"k")).size == 3
+
+
+async def test_policies_see_how_a_request_was_signed(world):
+    place = await world.place()
+    condition = {"StringNotEquals": {"s3:signatureversion": "AWS4-HMAC-SHA256"}}
+    await bucket_policy(world, "bucket", ("Deny", ["s3:GetObject"]), Condition=condition)
+    answers = {mode: (await world.ask(sign(unsigned(GET, place), OPERATOR)))[0] for mode, sign in MODES.items()}
+    assert answers == {"header": 200, "query": 200, "old header": 403, "old query": 403}
+    condition = {"StringEquals": {"s3:authType": "REST-QUERY-STRING"}}
+    await bucket_policy(world, "bucket", ("Deny", ["s3:GetObject"]), Condition=condition)
+    answers = {mode: (await world.ask(sign(unsigned(GET, place), OPERATOR)))[0] for mode, sign in MODES.items()}
+    assert answers == {"header": 200, "query": 403, "old header": 200, "old query": 403}
+
+
+async def test_a_grant_that_is_taken_back_while_the_body_arrives_counts_no_more(world):
+    place = await world.place()
+    await world.engine.buckets.amend("bucket", lambda bucket: msgspec.structs.replace(bucket, foreign=True))
+    acl = Acl((Grant("id:alice", "WRITE_ACP"),))
+    await put(world, "bucket", "k", acl=acl)
+    body = b"<AccessControlPolicy><Owner><ID>stratum</ID></Owner><AccessControlList/></AccessControlPolicy>"
+    way = Way(Op.PUT_OBJECT_ACL, "PUT", "/{bucket}/{key}?acl", (), body)
+
+    async def arriving():
+        await put(world, "bucket", "k", b"another object, which grants nothing")
+        yield body
+
+    request = by_header(unsigned(way, place), ALICE)
+    assert await world.ask(replace(request, body=arriving())) == (403, "AccessDenied")
+    assert (await world.engine.objects.head("bucket", b"k")).inode.acl is None
+    await put(world, "bucket", "k", acl=acl)
+    assert (await world.ask(by_header(unsigned(way, place), ALICE)))[0] == 200
