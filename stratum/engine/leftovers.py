@@ -91,7 +91,7 @@ class Leftovers:
         cleared = [slot for slot in left.slots if slot in own]
         for slot in left.slots:
             if slot not in own and slot in self._disks.in_service():
-                await self._volumes.remove_from(slot, number)
+                await self._volumes.remove_from(slot, number, durably=True)  # before the row goes: nothing else knows
                 cleared.append(slot)
                 self.shards_removed += 1
         if cleared:

@@ -1,6 +1,6 @@
 """Reading volumes that others hold: only what is touched, every cell verified, and a bounded cache in memory.
 
-Room: stratum/store. May import: core.*, store.{backends, cell_cache}.
+Room: stratum/store. May import: core.*, store.{backends, cell_cache, together}.
 
 Invariants
     H1  A byte leaves only from a cell that passed its check at its place, wherever it came from (law 5); a cell of the
@@ -11,16 +11,15 @@ Invariants
 """
 
 from collections.abc import Callable, Mapping, Sequence
-
-import trio
+from functools import partial
 
 from stratum.core.config import Limits
-from stratum.core.errors import Unavailable
 from stratum.core.frames import FRAME_HEADER_BYTES, is_good, shard_seed
 from stratum.core.layout import position, touched
 from stratum.core.records import Extent, Held, Volume
 from stratum.store.backends import Backend, BackendDown, HeldMissing, HeldWrong
 from stratum.store.cell_cache import CellCache, Place
+from stratum.store.together import together
 
 TRIES = 2  # of a cell that failed its check: what is on the wire may be wrong once
 
@@ -96,22 +95,11 @@ class HeldReader:
     async def _fetch_all(
         self, extent: Extent, volume: Volume, runs: Sequence[Sequence[Place]], frames: dict[Place, bytes]
     ) -> None:
-        failed: list[Unavailable] = []
-
-        async def fetch(run: Sequence[Place]) -> None:
-            try:
-                await self._fetch(extent.width, volume, run, frames)
-            except Unavailable as error:
-                failed.append(error)
-                nursery.cancel_scope.cancel()
-
-        async with trio.open_nursery() as nursery:
-            for run in runs:
-                nursery.start_soon(fetch, run)
-        for error in failed[:1]:
-            if isinstance(error, HeldMissing):
-                self.on_wrong(extent.volume, str(error))
-            raise error
+        try:
+            await together([partial(self._fetch, extent.width, volume, run, frames) for run in runs])
+        except HeldMissing as error:
+            self.on_wrong(extent.volume, str(error))
+            raise
 
     async def _fetch(self, width: int, volume: Volume, run: Sequence[Place], frames: dict[Place, bytes]) -> None:
         held = volume.held

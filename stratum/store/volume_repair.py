@@ -74,9 +74,9 @@ class VolumeRepair:
             raise
         return True
 
-    async def remove_from(self, slot: int, number: int) -> None:
-        """Delete all files of a volume on a disk. Raises DiskFailed."""
-        await self._disks.run(slot, partial(_unlink_all, number=number, prefix=f"{number:016x}."))
+    async def remove_from(self, slot: int, number: int, *, durably: bool = False) -> None:
+        """Delete all files of a volume on a disk; `durably`: a power cut does not bring them back. Raises DiskFailed."""
+        await self._disks.run(slot, partial(_unlink_all, number=number, prefix=f"{number:016x}.", durably=durably))
 
     async def shards_on(self, slot: int) -> list[int]:
         """Return the ids of the volumes that have a (finished) shard on a disk. Raises DiskFailed."""
@@ -207,11 +207,13 @@ def _open(stack: ExitStack, disk: Disk, header: ShardHeader) -> OpenShard:
     return shard
 
 
-def _unlink_all(disk: Disk, *, number: int, prefix: str) -> None:
+def _unlink_all(disk: Disk, *, number: int, prefix: str, durably: bool = False) -> None:
     folder = folder_of(number)
     for name in disk.list(folder, purpose=PURPOSE):
         if name.startswith(prefix):
             disk.unlink(f"{folder}/{name}", purpose=PURPOSE)
+    if durably and disk.exists(folder):  # also where nothing was left: it may have been unlinked a moment before a kill
+        disk.fsync_directory(folder, purpose=PURPOSE)
 
 
 def _volumes_on(disk: Disk) -> list[int]:

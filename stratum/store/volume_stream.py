@@ -1,6 +1,6 @@
 """The stream of a volume from its shards, and shards from a stream (core/tiers.py says what a stream is).
 
-Room: stratum/store. May import: core.*, store.{disk, disks, hop, shards}.
+Room: stratum/store. May import: core.*, store.{disk, disks, hop, shards, together}.
 
 Invariants
     M1  Into a stream go only verified cells, or such as were decoded from k verified ones: so it is the same whatever
@@ -35,6 +35,7 @@ from stratum.store.disk import Disk
 from stratum.store.disks import Disks
 from stratum.store.hop import Hop, Progress
 from stratum.store.shards import PURPOSE, FrameCursor, OpenShard, ShardWriter, path_of
+from stratum.store.together import together
 
 PIECE = 1024**2  # bytes of one hop
 WINDOW = 4 * 1024**2  # of all columns together, fetched at a time
@@ -193,15 +194,9 @@ class _Cutter:
         end = self._volume.shard_bytes
         while self._position < end:
             stop = min(self._position + self._window, end)
-            columns: list[memoryview] = [memoryview(b"")] * self._volume.k
-
-            async def fetch_column(column: int, start: int, stop: int, columns: list[memoryview]) -> None:
-                at = column * end
-                columns[column] = memoryview(await self._fetch(at + start, at + stop))
-
-            async with trio.open_nursery() as nursery:
-                for column in range(self._volume.k):
-                    nursery.start_soon(fetch_column, column, self._position, stop, columns)
+            starts = [column * end for column in range(self._volume.k)]
+            jobs = [partial(self._fetch, at + self._position, at + stop) for at in starts]
+            columns = [memoryview(raw) for raw in await together(jobs)]
             stripes = self._cut(columns)
             if stripes:
                 return stripes

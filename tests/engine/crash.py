@@ -20,19 +20,23 @@ from unittest.mock import patch
 
 import trio
 
-from stratum.core.config import Limits, Settings
+from stratum.core.config import Limits, Settings, WarmTier
 from stratum.core.errors import StratumError
 from stratum.engine.engine import Engine, open_engine
+from stratum.engine.mover import Mover
 from stratum.engine.reaper import Reaper
 from stratum.engine.repairer import Repairer
 from stratum.engine.scrubber import Scrubber
+from stratum.engine.sweeper import Sweeper
 from stratum.store import failpoints
 from stratum.store.disk import FileMissing
 from stratum.store.disks import DiskWatch
 from tests.engine.conftest import MASTERS, ROOT, Clock
+from tests.fakes.backend import FakeBackend
 from tests.fakes.disk import FakeDisk
 
 DISKS = 6
+WARM_DISKS = 3  # of a store with tiers, with the code 2+1; it has a cold backend, too
 HANGS = 60.0  # seconds after which a case counts as hung
 
 SMALL = Limits(
@@ -87,7 +91,7 @@ async def _sleep_forever(self: object, task_status: object = None) -> None:
 def quiet_services() -> Iterator[None]:
     """Keep services that work by the clock from working: the test makes their passes."""
     with ExitStack() as stack:
-        for service in (Repairer, Reaper, Scrubber, DiskWatch):
+        for service in (Repairer, Reaper, Scrubber, DiskWatch, Mover, Sweeper):
             stack.enter_context(patch.object(service, "run", _sleep_forever))
         yield
 
@@ -107,10 +111,12 @@ def copy_of(disk: FakeDisk) -> FakeDisk:
 class World:
     """The disks of one store, the folder of its index, and engines on them, one after another."""
 
-    def __init__(self, folder: Path, limits: Limits = SMALL) -> None:
+    def __init__(self, folder: Path, limits: Limits = SMALL, *, tiers: bool = False) -> None:
         self.folder = folder
         self.limits = limits
-        paths = [folder / "disks" / str(slot) for slot in range(DISKS)]
+        self.tiers = tiers
+        self.cold = FakeBackend()  # somebody else's machine: our power cuts do not reach it
+        paths = [folder / "disks" / str(slot) for slot in range(DISKS + WARM_DISKS * tiers)]
         self.disks = {str(path): FakeDisk(slot, name=str(path)) for slot, path in enumerate(paths)}
         self.away: set[int] = set()  # disks (by number of the path) that are not there
         self.clock = Clock()
@@ -134,18 +140,20 @@ class World:
     @asynccontextmanager
     async def engine(self, *, quiet: bool = True) -> Iterator[Engine]:
         """Run an engine; `quiet`: without the services that work by the clock."""
-        settings = Settings(
-            data=self.folder / "data", disks=tuple(Path(path) for path in self.disks), limits=self.limits
-        )
+        paths = [Path(path) for path in self.disks]
+        warm = WarmTier(disks=tuple(paths[DISKS:]), k=2, parity=1) if self.tiers else None
+        settings = Settings(data=self.folder / "data", disks=tuple(paths[:DISKS]), warm=warm, limits=self.limits)
+        cold = [self.cold] if self.tiers else []
         with quiet_services() if quiet else nullcontext():
             async with open_engine(
-                settings, root=ROOT, now_ns=self.clock, open_disk=self.open_disk, masters=MASTERS
+                settings, root=ROOT, now_ns=self.clock, open_disk=self.open_disk, masters=MASTERS, cold=cold
             ) as engine:
                 yield engine
 
     def twin(self, folder: Path) -> "World":
         """The same store again, in `folder`, as it rests on disk now."""
-        twin = World(folder, self.limits)
+        twin = World(folder, self.limits, tiers=self.tiers)
+        twin.cold.objects = dict(self.cold.objects)
         twin.clock.ns = self.clock.ns
         for (path, empty), disk in zip(list(twin.disks.items()), self.disks.values(), strict=True):
             twin.disks[path] = copy_of(disk)
@@ -218,6 +226,7 @@ class Operation:
     spoil: Callable[[World], None] = lambda world: None  # what happens before the start
     from_start: bool = False  # the start is part of it
     delicate: tuple[str, ...] = ()  # points that are in every sample
+    tiers: bool = False  # the store has warm disks and a cold backend
 
     def limits_in_force(self) -> Limits:
         """SMALL, with the operation's own."""

@@ -22,6 +22,8 @@ from stratum.core.schema import (
     ENTRY,
     GARBAGE,
     INODE,
+    LEFT_HELD,
+    LEFT_SHARDS,
     ORPHAN,
     PART,
     REPAIR,
@@ -31,6 +33,7 @@ from stratum.core.schema import (
     VOLUME,
     VOLUME_USER,
 )
+from stratum.core.tiers import HOLDER, inner_extents
 from stratum.core.txn import Txn, scan_records
 from stratum.engine.engine import Engine
 from stratum.store.shards import path_of
@@ -178,6 +181,8 @@ def check_files(world: World, engine: Engine) -> None:
         (disk.slot, path) for disk in world.disks.values() for path in disk.paths() if path.startswith("volumes/")
     )
     assert found == wanted, f"orphans {found - wanted}, missing {wanted - found}"
+    objects = {volume.held.key for volume in volumes_of(engine).values() if volume.held is not None and volume.held.key}
+    assert set(world.cold.objects) == objects, "what the cold backend holds"
     odd = [path for disk in world.disks.values() for path in disk.paths() if not FILES.fullmatch(path)]
     assert odd == []
 
@@ -221,6 +226,9 @@ def _check_contents(txn: Txn) -> None:
     for rest, run in runs:
         if run.extent is not None:
             counted[run.extent.volume, int.from_bytes(rest[:8], "big")] += run.length
+    for rest, volume in scan_records(txn, VOLUME, Volume):
+        for extent in inner_extents(volume):
+            counted[extent.volume, HOLDER | int.from_bytes(rest, "big")] += extent.length
     users = scan_records(txn, VOLUME_USER, int)
     assert {(int.from_bytes(rest[:8], "big"), int.from_bytes(rest[8:], "big")): count for rest, count in users} == dict(
         counted
@@ -234,6 +242,8 @@ def _check_volumes(txn: Txn) -> None:
     assert all(is_used(txn, number) for number in recorded)
     assert not list(txn.scan(GARBAGE, bytes((GARBAGE[0] + 1,))))
     assert not list(txn.scan(REPAIR, bytes((REPAIR[0] + 1,))))
+    assert not list(txn.scan(LEFT_SHARDS, bytes((LEFT_SHARDS[0] + 1,))))
+    assert not list(txn.scan(LEFT_HELD, bytes((LEFT_HELD[0] + 1,))))
 
 
 async def complete_all(engine: Engine, bodies: dict[tuple[str, int], bytes]) -> None:

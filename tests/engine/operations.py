@@ -12,6 +12,7 @@ import msgspec
 import trio
 
 from stratum.core.encryption import SSE_S3, SealSpec
+from stratum.core.errors import Busy, ReadOnly
 from stratum.core.objects import CopySpec, PartName, PutSpec, UploadSpec, VersionQuery
 from stratum.core.placement import choose_slots
 from stratum.core.schema import ROOT_INODE
@@ -323,6 +324,42 @@ async def _rotate(engine: Engine, _: object) -> None:
     await _put_encrypted(engine, PACK, "after the rotation")
 
 
+# --- tiers ------------------------------------------------------------------------------------------------------------
+
+
+def _in_tier(tier: str) -> Callable[[Engine], Awaitable[None]]:
+    """The volumes of the key, which are its own, in `tier`."""
+
+    async def prepare(engine: Engine) -> None:
+        await _with_key(LARGE)(engine)
+        await engine.repairer.record_seals()
+        await _move_to(tier)(engine, None)
+        for _ in range(3):
+            await engine.reaper.one_pass()
+
+    return prepare
+
+
+def _move_to(tier: str) -> Callable[[Engine, object], Awaitable[None]]:
+    async def act(engine: Engine, _: object) -> None:
+        view = await engine.objects.head(BUCKET, KEY)
+        if tier == "hot" and engine.tiers.tier_of(view).summary == "hot":
+            return
+        await engine.tiers.want_object(view, tier, "TEST")
+        await engine.tiers.mover.one_pass()
+        if engine.meta.failed is not None:
+            raise ReadOnly(engine.meta.failed)
+        if engine.tiers.mover.put_off:
+            raise Busy(str(engine.tiers.mover.put_off))
+        assert engine.tiers.tier_of(view).summary == tier
+
+    return act
+
+
+def _moves(*tiers: str) -> list[Step]:
+    return [Step(_move_to(tier)) for tier in tiers]
+
+
 OPERATIONS = [
     Operation("put inline", furnish, [_put(INLINE)]),
     Operation("put pack", furnish, [_put(PACK)]),
@@ -367,5 +404,14 @@ OPERATIONS = [
     Operation("put encrypted for the first time", furnish, [_encrypted(INLINE)]),
     Operation("overwrite by encrypted", _with_key(PACK), [_encrypted(LARGE), _encrypted(PACK)]),
     Operation("seal and open in place", _with_encrypted(LARGE), [_copy_onto_itself(None), _copy_onto_itself(SEAL)]),
+    Operation("move hot to warm", _in_tier("hot"), _moves("warm"), tiers=True),
+    Operation("move hot to cold", _in_tier("hot"), _moves("cold"), tiers=True),
+    Operation("move warm to hot", _in_tier("warm"), _moves("hot"), tiers=True),
+    Operation("move cold to hot", _in_tier("cold"), _moves("hot"), tiers=True),
+    Operation("move warm to cold", _in_tier("warm"), [*_moves("cold"), Step(_reap)], tiers=True),
+    Operation("move cold to warm", _in_tier("cold"), [*_moves("warm"), Step(_reap)], tiers=True),
+    Operation("move down, and reap", _in_tier("hot"), [*_moves("warm"), Step(_reap)], tiers=True),
+    Operation("delete what is cold", _in_tier("cold"), [Step(_delete), Step(_reap)], tiers=True),
+    Operation("delete what is warm", _in_tier("warm"), [Step(_delete), Step(_reap)], tiers=True),
     Operation("rotate a named key", _with_encrypted(PACK), [_copy_onto_itself(SEAL), Step(_rotate)]),
 ]
