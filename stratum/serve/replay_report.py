@@ -80,7 +80,7 @@ def report(wanted: Wanted) -> None:
                 if listing and wanted.moves_out is not None:
                     alone = len(names) * len(wanted.books) == 1
                     _write_moves(_moves_path(wanted.moves_out, name, book, alone), trace, run, rule)
-            cells[1:1] = _hindsight(cells)
+            cells[1:1] = in_hindsight(cells)
     shown = [BEST, STATIC, SINGLE, *names]
     _print_json(trace, found, shown) if wanted.as_json else _print(trace, found, shown)
 
@@ -122,7 +122,7 @@ def _load(wanted: Wanted, progress: Progress) -> Trace:
     return trace
 
 
-def _hindsight(cells: list[Cell]) -> list[Cell]:
+def in_hindsight(cells: list[Cell]) -> list[Cell]:
     """Yardsticks made of the three runs that stay in one tier: per unit, and for all."""
     single = [cell.cost for cell in cells if cell.policy in _ALWAYS]
     return [

@@ -76,6 +76,11 @@ def break_even(a: Arithmetic, book: PriceBook, gb: Column, hotter: int, colder: 
     return a.divided(read[colder] - read[hotter] + there_and_back + fees, gb * (book.rent[hotter] - book.rent[colder]))
 
 
+def accounted(a: Arithmetic, gb: Column, reads: Column, gb_read: Column) -> tuple[Column, Column]:
+    """A day's visits and GB as the guard's accounts take them: at most one full read (docs/tiering.md, the bound)."""
+    return a.smaller(reads, 1.0), a.smaller(gb_read, gb)
+
+
 def day_gb(sent: int) -> float:
     """Bytes in GB."""
     return sent / GB
@@ -102,6 +107,32 @@ def overnight(
                 best = a.smaller(best, values[f] + moving(a, book, gb, f, g, at_hand))
         found.append(best)
     return tuple(found)
+
+
+def returning(a: Arithmetic, book: PriceBook, gb: Column, source: int, target: int) -> Column:
+    """A move as the robust rule counts it: up costs what one full read costs more in the colder tier.
+
+    That is the price of having left too early. The true move is often nearly free, since a read brings the bytes.
+    """
+    if source == target:
+        return gb * 0.0
+    into, read = book.tiers[target], full_read(book, gb)
+    paid = gb * into.write_usd_per_gb + into.move_in_usd_per_object
+    return paid if target > source else paid + a.larger(read[source] - read[target], 0.0)
+
+
+def overnight_returning(a: Arithmetic, book: PriceBook, gb: Column, values: Sequence[Column]) -> tuple[Column, ...]:
+    """The robust rule's values after a night, reckoned from the smallest, which becomes 0."""
+    every = range(len(TIERS))
+    found = []
+    for g in every:
+        best = values[g]
+        for f in every:
+            if f != g:
+                best = a.smaller(best, values[f] + returning(a, book, gb, f, g))
+        found.append(best)
+    least = a.smaller(a.smaller(found[0], found[1]), found[2])
+    return tuple(value - least for value in found)
 
 
 def break_evens(book: PriceBook, gb: float) -> dict[str, float]:

@@ -13,13 +13,13 @@ from typing import Any
 import msgspec
 
 from stratum.core.tiering.arithmetic import ONE
-from stratum.core.tiering.costs import break_evens, holding, overnight, worked
+from stratum.core.tiering.costs import break_evens, holding, overnight, overnight_returning, worked
 from stratum.core.tiering.policy import Policy, decays
 from stratum.core.tiering.prices import TIERS, PriceBook
 from stratum.core.tiering.rule import REASONS, Outcome, outcome
 from stratum.core.tiering.situation import LONG_AGO, Situation
 
-LOOK_AHEAD = (1, 2, 4, 8, 16, 32, 64)  # days; further than the last, prices and groups will have changed
+LOOK_AHEAD = (1, 2, 4, 8, 16, 32)  # days; further than the last, prices and groups will have changed
 MONTH = 30.4375  # days
 _DENIED = 1e308  # JSON has no infinity
 
@@ -146,8 +146,10 @@ def _crossing(
 def _look_again(s: Situation, book: PriceBook, policy: Policy, found: Outcome) -> int:
     """In how many days the choice may change if nothing is read, by doubling; rechecked on every read anyway."""
     moved = found.tier != s.tier
+    later, passed = s, 0
     for days in LOOK_AHEAD:
-        if outcome(ONE, _idle(s, found, book, policy, days), book, policy).tier != found.tier:
+        later, passed = _idle(later, found, book, policy, days - passed), days
+        if outcome(ONE, later, book, policy).tier != found.tier:
             return max(1, days // 2) if days > 1 else 1
         if moved and days >= policy.warm_up_days:
             break
@@ -156,9 +158,10 @@ def _look_again(s: Situation, book: PriceBook, policy: Policy, found: Outcome) -
 
 def _idle(s: Situation, found: Outcome, book: PriceBook, policy: Policy, days: int) -> Situation:
     """The situation after so many days without a read in the tier that was chosen."""
-    kept, tier, values = decays(policy.half_life_days)[days], found.tier, s.values
+    kept, tier, values, robust = decays(policy.half_life_days)[days], found.tier, s.values, s.robust
     for _ in range(days):
         values = overnight(ONE, book, s.gb, worked(ONE, book, s.gb, values, 0.0, 0.0), False)
+        robust = overnight_returning(ONE, book, s.gb, worked(ONE, book, s.gb, robust, 0.0, 0.0))
     return msgspec.structs.replace(
         s,
         tier=tier,
@@ -177,6 +180,7 @@ def _idle(s: Situation, found: Outcome, book: PriceBook, policy: Policy, days: i
         today_gb=0.0,
         interest=s.interest + days,
         written=s.written + days,
-        spent=s.spent + found.moves[tier] + days * holding(book, s.gb)[tier],
+        spent=s.spent + (found.moves[tier] if tier != s.tier else 0.0) + days * holding(book, s.gb)[tier],
         values=values,
+        robust=robust,
     )

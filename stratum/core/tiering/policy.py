@@ -65,9 +65,12 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     hint_hot: float = 10.0
     hint_cold: float = 0.1
     hint_hot_days: float = 7.0
-    # The bound: cost so far <= bound * (optimum so far + credit). 0: no guard.
+    # The guard: a forecast decides while cost so far <= bound * optimum so far + credit, even after tomorrow's worst.
+    # 0: no guard.
     bound: float = 3.0
-    credit_days: float = 1.0  # of rent in the starting tier, and the fees of one read and of a move into each tier
+    # Of rent in the starting tier; and the fees of one read and of a move into each tier. Without it a unit could not leave
+    # its first tier on its first evening anywhere: no optimum is small enough beside a surprise on the second day.
+    credit_days: float = 2.0
 
     def __post_init__(self) -> None:
         """Refuse what would divide by zero or never decide. Raises ValueError."""

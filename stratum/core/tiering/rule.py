@@ -16,13 +16,14 @@ Written once for one unit and for columns of units (see arithmetic). In order:
 from dataclasses import dataclass
 
 from stratum.core.tiering.arithmetic import Arithmetic, Column, least, picked
-from stratum.core.tiering.costs import access, break_even, early_leave, full_read, holding, moves_from
+from stratum.core.tiering.costs import access, break_even, early_leave, full_read, holding, moves_from, returning
 from stratum.core.tiering.policy import Policy
 from stratum.core.tiering.prices import COLD, TIERS, PriceBook
 from stratum.core.tiering.situation import Situation
 
 NEVER = float("inf")
 EVERY = range(len(TIERS))
+_ALMOST = 1.0 - 1e-9  # values that are equal but for rounding
 
 # Why a unit stays or goes. One documented list (docs/tiering.md); the index is what a column holds.
 REASONS = (
@@ -65,13 +66,14 @@ def outcome(a: Arithmetic, s: Situation, book: PriceBook, p: Policy) -> Outcome:
     )
     breaks = tuple(break_even(a, book, s.gb, f, g) for f, g in ((0, 1), (0, 2), (1, 2)))
     wish = _wish(a, s, leave, rise)
-    held_by = _held(a, s, p, book, wish, breaks, rents, per_day, leave_rate)
+    held_by = _held(a, s, p, book, wish, breaks, rents, per_day, (leave_rate, rise_rate))
+    held_by = a.where(_fees_decide(a, s, p, book, wish, leave, rise), CODE["SMALL"], held_by)
     chosen = a.where(held_by > 0, s.tier, wish)
     spiked = _spiked(a, s, p, book, moves)
     spikes = a.where(s.spike, spiked < chosen, False)
     chosen = a.where(spikes, spiked, chosen)
     ratios = _ratios(a, s, p, book, moves)
-    guarded = _guarded(a, s, p, chosen, rise, ratios)
+    guarded = _guarded(a, s, p, book, chosen, rise, ratios)
     pinned = a.where(s.tier > s.coldest, True, s.tier < s.hottest)
     pinned = a.where(s.coldest == s.hottest, True, pinned)
     final = a.where(pinned, wish, guarded)
@@ -128,11 +130,12 @@ def _edge(a: Arithmetic, tier: Column, other: Column, breaks: tuple[Column, ...]
 
 def _held(
     a: Arithmetic, s: Situation, p: Policy, book: PriceBook, wish: Column, breaks: tuple[Column, ...],
-    rents: tuple[Column, ...], per_day: tuple[Column, ...], rate: Column,
+    rents: tuple[Column, ...], per_day: tuple[Column, ...], rates: tuple[Column, Column],
 ) -> Column:  # fmt: skip
     """Which constraint stops the wish: an index into REASONS, or 0. The first that applies is named."""
     back = _edge(a, s.tier, wish, breaks)
     down, up = wish > s.tier, wish < s.tier
+    rate = a.where(up, rates[1], rates[0])
     daily = tuple(rent + rate * read for rent, read in zip(rents, per_day, strict=True))
     saving = picked(a, s.tier, daily) - picked(a, wish, daily)
     fees = [t.move_in_usd_per_object + t.request_usd for t in book.tiers]
@@ -157,6 +160,16 @@ def _held(
     return found
 
 
+def _fees_decide(
+    a: Arithmetic, s: Situation, p: Policy, book: PriceBook, wish: Column, leave: tuple[Column, ...],
+    rise: tuple[Column, ...],
+) -> Column:  # fmt: skip
+    """Does it stay only for the fees per object? True of tiny ones: bytes alone would have moved it."""
+    fees = [a.where(s.tier == g, 0.0, (1.0 + p.margin) * book.tiers[g].move_in_usd_per_object) for g in EVERY]
+    free = (tuple(total - fee for total, fee in zip(totals, fees, strict=True)) for totals in (leave, rise))
+    return a.where(wish == s.tier, _wish(a, s, *free) != s.tier, False)
+
+
 def _spiked(a: Arithmetic, s: Situation, p: Policy, book: PriceBook, moves: tuple[Column, ...]) -> Column:
     """Where a spike wants the unit: today's reads go on for some days, and have already cost as much as the move."""
     reads = access(book, s.today_visits, s.today_gb)
@@ -171,31 +184,43 @@ def _spiked(a: Arithmetic, s: Situation, p: Policy, book: PriceBook, moves: tupl
 
 
 def _ratios(a: Arithmetic, s: Situation, p: Policy, book: PriceBook, moves: tuple[Column, ...]) -> tuple[Column, ...]:
-    """For each tier, the worse of tomorrow's two extremes (idle, one full read): cost over optimum and credit."""
+    """For each tier, the worse of tomorrow's two extremes (idle, one full read): cost without credit over optimum."""
     held, read = holding(book, s.gb), full_read(book, s.gb)
     fees = max(book.per_read) + sum(t.move_in_usd_per_object for t in book.tiers)
     credit = p.credit_days * picked(a, s.start, held) + fees
     found = [s.gb * 0.0 for _ in EVERY]
     for full in (0.0, 1.0):
         ends = [s.values[g] + (held[g] + full * read[g]) for g in EVERY]
-        best = a.smaller(a.smaller(ends[0], ends[1]), ends[2]) + credit
+        best = a.smaller(a.smaller(ends[0], ends[1]), ends[2])
         for g in EVERY:
-            found[g] = a.larger(found[g], (s.spent + moves[g] + (held[g] + full * read[g])) / best)
+            cost = s.spent + moves[g] + (held[g] + full * read[g]) - credit
+            found[g] = a.larger(found[g], a.where(cost > 0.0, a.divided(cost, best), 0.0))
     return tuple(found)
 
 
 def _guarded(
-    a: Arithmetic, s: Situation, p: Policy, chosen: Column, rise: tuple[Column, ...], ratios: tuple[Column, ...]
-) -> Column:
-    """The choice if the bound allows it; else the cheapest that it allows; else what comes closest to it."""
+    a: Arithmetic, s: Situation, p: Policy, book: PriceBook, chosen: Column, rise: tuple[Column, ...],
+    ratios: tuple[Column, ...],
+) -> Column:  # fmt: skip
+    """The choice if the bound allows it; else what the robust rule does, which needs no forecast."""
     if not p.bound:
         return chosen
-    within = picked(a, chosen, ratios) <= p.bound
-    allowed = [a.where(ratio <= p.bound, total, NEVER) for ratio, total in zip(ratios, rise, strict=True)]
-    wanted = [a.where(total < NEVER, ratio, NEVER) for ratio, total in zip(ratios, rise, strict=True)]
-    other = least(a, allowed)
-    other = a.where(picked(a, other, allowed) < NEVER, other, least(a, wanted))
-    return a.where(within, chosen, other)
+    robust = _robust(a, s, book)
+    welcome = picked(a, robust, rise) < NEVER  # the user's constraints are above the bound
+    robust = a.where(welcome, robust, chosen)
+    return a.where(picked(a, chosen, ratios) <= p.bound, chosen, robust)
+
+
+def _robust(a: Arithmetic, s: Situation, book: PriceBook) -> Column:
+    """The work function rule: leave a tier once having been there was as dear as being elsewhere and coming back."""
+    found, best = s.tier, s.gb * 0.0 + NEVER
+    for g in EVERY:
+        back = picked(a, s.tier, [returning(a, book, s.gb, g, f) for f in EVERY])
+        there = s.robust[g] + picked(a, s.tier, [returning(a, book, s.gb, f, g) for f in EVERY])
+        due = a.where(s.tier == g, False, picked(a, s.tier, s.robust) >= (s.robust[g] + back) * _ALMOST)
+        better = a.where(due, there < best, False)
+        found, best = a.where(better, g, found), a.where(better, there, best)
+    return found
 
 
 def _reason(a: Arithmetic, s: Situation, final: Column, held_by: Column, breaks: tuple[Column, ...]) -> Column:
