@@ -12,7 +12,7 @@ Invariants
 """
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from stratum.core.records import Extent, Garbage, Run, decode
 from stratum.core.schema import (
@@ -73,6 +73,18 @@ def _overlapping(txn: Txn, content: int, start: int, stop: int) -> list[Span]:
             break
         found.append((offset, run))
     return found
+
+
+def first_at(spans: Sequence[Span], offset: int) -> int:
+    """The number of the first span that ends behind `offset`."""
+    low, high = 0, len(spans)
+    while low < high:
+        middle = (low + high) // 2
+        if spans[middle][0] + spans[middle][1].length <= offset:
+            low = middle + 1
+        else:
+            high = middle
+    return low
 
 
 def write_spans(txn: Txn, content: int, spans: Iterable[Span]) -> int:

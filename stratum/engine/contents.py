@@ -1,6 +1,6 @@
 """Bytes in and out: from a stream to spans in volumes, and from spans back to verified bytes.
 
-Room: stratum/engine. May import: core, store.
+Room: stratum/engine. May import: core, store, engine.read_ahead.
 
 Invariants
     C1  Spans returned by `store` or `finish` are durable on at least k + 1 shards (inline ones become so with the
@@ -12,10 +12,11 @@ from collections.abc import AsyncGenerator, Iterable, Sequence
 from itertools import islice
 
 from stratum.core.config import MIB, Limits
-from stratum.core.manifest import Span, extents_of, is_used, write_spans
+from stratum.core.manifest import Span, extents_of, first_at, is_used, write_spans
 from stratum.core.records import Extent, Garbage, Run
 from stratum.core.schema import garbage_key
 from stratum.core.txn import Txn, save
+from stratum.engine.read_ahead import ReadAhead
 from stratum.store.meta import Meta
 from stratum.store.volume_writer import VolumeWriter
 from stratum.store.volumes import Volumes
@@ -126,19 +127,17 @@ class Contents:
     async def stream(self, spans: Sequence[Span], start: int, stop: int) -> AsyncGenerator[bytes, None]:
         """Yield bytes [start, stop) in pieces of at most 1 MiB; their volumes cannot be reaped meanwhile."""
         with self._volumes.pinned({extent.volume for extent in extents_of(spans)}):
+            ahead = self._read_ahead(spans, start, stop)
             while start < stop:
                 end = min(stop, start - start % STREAM_BYTES + STREAM_BYTES)
-                first = _first_at(spans, start)
+                if ahead is not None and end < stop:
+                    ahead.taken(end)
+                first = first_at(spans, start)
                 yield await self.read(islice(spans, first, None), start, end)
                 start = end
 
-
-def _first_at(spans: Sequence[Span], offset: int) -> int:
-    low, high = 0, len(spans)
-    while low < high:
-        middle = (low + high) // 2
-        if spans[middle][0] + spans[middle][1].length <= offset:
-            low = middle + 1
-        else:
-            high = middle
-    return low
+    def _read_ahead(self, spans: Sequence[Span], start: int, stop: int) -> ReadAhead | None:
+        """For those who read on, and only where there are tiers far away."""
+        if stop - start <= STREAM_BYTES or not self._volumes.held.far:
+            return None
+        return ReadAhead(self._volumes, spans, start, stop, self._limits.cold_ahead_bytes)

@@ -253,7 +253,11 @@ class Tiers:
                 "failed": mover.failed,
             },
             "lost": {f"{number:016x}": why for number, why in islice(self.lost.items(), 100)},
-            "reads_of_held_volumes": {"bytes_served": held.served, "bytes_fetched": held.fetched},
+            "reads_of_held_volumes": {
+                "bytes_served": held.served,
+                "bytes_fetched": held.fetched,
+                "reads_that_waited": held.waited,
+            },
             "left_behind": {
                 "shards_removed": self.leftovers.shards_removed,
                 "objects_removed": self.leftovers.objects_removed,

@@ -27,6 +27,10 @@ class CellCache:
         self._under_way: dict[Place, trio.Event] = {}
         self.size = 0
 
+    def has(self, places: Sequence[Place]) -> bool:
+        """Are all of them there?"""
+        return all(place in self._frames for place in places)
+
     def claim(self, places: Sequence[Place], into: dict[Place, bytes]) -> tuple[list[Place], list[trio.Event]]:
         """Put what is there into `into`; return what the caller is to fetch (and then to `release`), and the events
         after which to claim again what others fetch. What is in `into` already is not looked for."""

@@ -10,16 +10,21 @@ Invariants
     H3  Memory: the cache is bounded, and reading ahead never fetches more than the cache can keep.
 """
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 from stratum.core.config import Limits
+from stratum.core.errors import Unavailable
 from stratum.core.frames import FRAME_HEADER_BYTES, is_good, shard_seed
 from stratum.core.layout import position, touched
 from stratum.core.records import Extent, Held, Volume
+from stratum.core.tiers import COLD
 from stratum.store.backends import Backend, BackendDown, HeldMissing, HeldWrong
 from stratum.store.cell_cache import CellCache, Place
 from stratum.store.together import together
+
+log = logging.getLogger(__name__)
 
 TRIES = 2  # of a cell that failed its check: what is on the wire may be wrong once
 
@@ -30,15 +35,20 @@ class HeldReader:
     def __init__(self, backends: Mapping[str, Backend], limits: Limits, store_id: bytes) -> None:
         self._backends = backends
         self._store_id = store_id
+        self._limit = limits.cold_cache_bytes
         self._cache = CellCache(limits.cold_cache_bytes)
+        self._ahead = 0  # bytes being fetched ahead
         self.on_wrong: Callable[[int, str], None] = lambda volume, reason: None
         self.fetched = 0  # bytes asked of backends since the start
         self.served = 0  # bytes given to readers
+        self.waited = 0  # reads that had to wait for a backend
 
     async def read(self, extent: Extent, volume: Volume, start: int, stop: int) -> bytes:
         """Return bytes [start, stop) of the extent. Raises BackendDown, HeldMissing, HeldWrong."""
         cells = touched(extent, start, stop)
-        found = await self._cells(extent, volume, cells.first, cells.last)
+        places = self._places(extent, volume, cells.first, cells.last)
+        self.waited += not self._cache.has(places)
+        found = await self._cells(extent, volume, places)
         self.served += stop - start
         end = cells.start + stop - start
         if len(found) == 1:
@@ -47,10 +57,26 @@ class HeldReader:
         found[-1] = found[-1][: end - (cells.last - cells.first) * extent.width]
         return b"".join(found)
 
+    @property
+    def far(self) -> bool:
+        """Is there a backend for which reading ahead is worth it?"""
+        return any(each.tier == COLD for each in self._backends.values())
+
+    def room_ahead(self, size: int) -> bool:
+        """May so many bytes more be fetched ahead now (H3)?"""
+        return self._ahead + size <= self._limit // 2
+
     async def fetch_ahead(self, extent: Extent, volume: Volume, start: int, stop: int) -> None:
-        """Have the cells of a range in the cache, if the backend can be reached."""
+        """Have the cells of a range in the cache. What fails is met again, and told, by whoever reads there."""
         cells = touched(extent, start, stop)
-        await self._fill(extent, volume, self._places(extent, volume, cells.first, cells.last))
+        size = (cells.last - cells.first + 1) * extent.width
+        self._ahead += size
+        try:
+            await self._fill(extent, volume, self._places(extent, volume, cells.first, cells.last))
+        except Unavailable as error:
+            log.debug("reading ahead in volume %016x: %s", extent.volume, error)
+        finally:
+            self._ahead -= size
 
     def forget(self, number: int) -> None:
         """The volume is gone, or elsewhere: nothing of it is kept."""
@@ -60,8 +86,7 @@ class HeldReader:
         k = volume.k
         return [Place(extent.volume, cell % k, position(extent, cell // k)) for cell in range(first, last + 1)]
 
-    async def _cells(self, extent: Extent, volume: Volume, first: int, last: int) -> list[memoryview]:
-        places = self._places(extent, volume, first, last)
+    async def _cells(self, extent: Extent, volume: Volume, places: Sequence[Place]) -> list[memoryview]:
         good: dict[Place, memoryview] = {}
         for _ in range(TRIES):
             frames = await self._fill(extent, volume, [place for place in places if place not in good])

@@ -75,7 +75,7 @@ class VolumeRepair:
         return True
 
     async def remove_from(self, slot: int, number: int, *, durably: bool = False) -> None:
-        """Delete all files of a volume on a disk; `durably`: a power cut does not bring them back. Raises DiskFailed."""
+        """Delete a volume's files on a disk; `durably`: no power cut brings them back. Raises DiskFailed."""
         await self._disks.run(slot, partial(_unlink_all, number=number, prefix=f"{number:016x}.", durably=durably))
 
     async def shards_on(self, slot: int) -> list[int]:

@@ -15,6 +15,7 @@ from collections import Counter
 from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 
 import trio
 
@@ -23,7 +24,7 @@ from stratum.core.errors import Busy, DiskFailed, ReadOnly, StoreFull, TooFewDis
 from stratum.core.placement import choose_code, choose_slots
 from stratum.core.records import Extent, Repair, Volume
 from stratum.core.schema import repair_key, volume_key
-from stratum.core.tiers import HOT, WARM
+from stratum.core.tiers import COLD, HOT, WARM
 from stratum.core.txn import Txn, load, save
 from stratum.store.backends import Backend
 from stratum.store.disks import Disks
@@ -238,6 +239,13 @@ class Volumes:
     async def read(self, extent: Extent, start: int, stop: int) -> bytes:
         """Return bytes [start, stop) of the extent, verified, rebuilt if need be. Raises TooFewShards, Busy."""
         return await self._reader.read(extent, start, stop)
+
+    def fetch_ahead(self, extent: Extent, start: int, stop: int) -> None:
+        """Let bytes that somebody will read soon be fetched, if they are far away and there is room."""
+        found = self._locate(extent.volume)
+        if found is None or found[0].tier != COLD or not self.held.room_ahead(stop - start):
+            return
+        self.behind(partial(self.held.fetch_ahead, extent, found[0], start, stop))
 
     @contextmanager
     def pinned(self, numbers: Collection[int]) -> Iterator[None]:

@@ -179,3 +179,30 @@ async def test_a_listing_finds_what_no_record_names_and_leaves_what_is_anothers(
             await reap(engine)
         assert set(cold.objects) == {own, others, fresh, "stratum/notes.txt"}
         await both(engine)
+
+
+async def test_a_film_streams_from_the_cold_without_waiting_after_its_first_pieces(tmp_path):
+    class Slow(FakeBackend):
+        async def get(self, held, start, stop):
+            await trio.sleep(0.03)
+            return await super().get(held, start, stop)
+
+    film = random.Random(3).randbytes(24_000_000)
+    async with tiered_engine(tmp_path, Slow(), volume_bytes=8 * 1024**2) as engine:
+        await engine.buckets.create("bucket", "alice")
+        await engine.objects.put("bucket", b"film", body_of(film), PutSpec())
+        await move(engine, b"film", "cold")
+        opened = await engine.objects.open("bucket", b"film")
+        seen, waits = [], []
+        pieces = opened.stream(0, len(film))
+        while True:
+            fetched = engine.volumes.held.waited
+            try:
+                seen.append(await anext(pieces))
+            except StopAsyncIteration:
+                break
+            waits.append(engine.volumes.held.waited - fetched)
+            await trio.sleep(0.02)  # somebody watches: 50 MiB a second
+        assert b"".join(seen) == film
+        assert not any(waits[8:]), "everything after the first volume was there when it was asked for"
+        assert engine.volumes.held.fetched < len(film) * 1.01, "nothing was fetched twice"
