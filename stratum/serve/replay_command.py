@@ -23,7 +23,9 @@ _file = click.Path(exists=True, dir_okay=False, path_type=Path)
 @click.option("--prices", "books", required=True, type=_file, multiple=True, help="A price book (TOML).")
 @click.option("--policy", "names", multiple=True, help="A policy, or `all`. Default: stratum.  [see below]")
 @click.option("--set", "changes", multiple=True, metavar="NAME=NUMBER", help="Change a parameter of stratum's policy.")
-@click.option("--start-tier", type=click.Choice(TIERS), default="warm", show_default=True)
+@click.option(
+    "--start-tier", type=click.Choice(TIERS), default="warm", show_default=True, help="Where every object begins."
+)
 @click.option("--moves-out", type=click.Path(dir_okay=False, path_type=Path), help="CSV: time,object,from,to,reason.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
 def replay_command(

@@ -28,6 +28,8 @@ class Clock:
 
 
 def settings_for(folder: Path, **limits) -> Settings:
+    """The usual limits; compaction is left to the tests that ask for it, however slow the machine."""
+    limits = {"compact_interval": 1e6, **limits}
     return Settings(
         data=folder / "data",
         disks=tuple(folder / "disks" / str(slot) for slot in range(6)),
