@@ -30,7 +30,7 @@ def test_a_thousand_decisions_are_recomputed_from_their_json():
     for _ in range(1000):
         chance, gb = rng.choice([0.0, 0.02, 0.2, 1.0]), 10 ** rng.uniform(-7, 3)
         days = [
-            (1, gb * rng.choice([1.0, 0.3])) if rng.random() < chance else (0, 0.0) for _ in range(rng.randint(1, 40))
+            (1, gb * rng.choice([1.0, 0.3])) if rng.random() < chance else (0, 0.0) for _ in range(rng.randint(1, 15))
         ]
         group = GroupEvidence(read=rng.random() * 40, exposure=40.0)
         situation = lived(days, gb=gb, tier=rng.randrange(3), group=group, spike=rng.random() < 0.1)

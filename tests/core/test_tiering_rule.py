@@ -33,7 +33,7 @@ def decided(situation, policy=PLAIN, book=BOOK):
 def test_what_nobody_reads_goes_cold_and_what_is_read_daily_goes_hot():
     assert decided(lived([IDLE] * 40, group=QUIET)) == ("cold", "PRIOR_ONLY")
     assert decided(lived([READ] * 2 + [IDLE] * 60, group=QUIET)) == ("cold", "IDLE_PAST_BREAKEVEN")
-    assert decided(lived([READ] * 40, group=QUIET)) == ("hot", "RATE_UP")
+    assert decided(lived([READ] * 150, group=QUIET)) == ("hot", "RATE_UP")
     assert decided(lived([READ, IDLE] * 20, group=QUIET)) == ("warm", "CHEAPEST")
 
 
@@ -104,8 +104,8 @@ def test_minimum_residence_holds_what_went_up_a_short_while_ago():
 
 
 def test_a_move_is_not_undone_before_two_days_of_reads():
-    days = [READ] * 40
-    down = {"came_from": HOT, "moved": 20_000 + 38, "since": 1}
+    days = [READ] * 150
+    down = {"came_from": HOT, "moved": 20_000 + 148, "since": 1}
     assert decided(lived(days, group=QUIET, **down)) == ("warm", "FLIP_FLOP")
     assert decided(lived(days, group=QUIET, **(down | {"since": 2})))[0] == "hot"
 

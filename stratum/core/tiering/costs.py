@@ -110,15 +110,19 @@ def overnight(
 
 
 def returning(a: Arithmetic, book: PriceBook, gb: Column, source: int, target: int) -> Column:
-    """A move as the robust rule counts it: up costs what one full read costs more in the colder tier.
+    """A move as the robust rule counts it: up costs a fetch, or what a full read costs more there if less.
 
-    That is the price of having left too early. The true move is often nearly free, since a read brings the bytes.
+    That is the price of having left too early. The true move may be nearly free, when a read brought the bytes.
     """
     if source == target:
         return gb * 0.0
     into, read = book.tiers[target], full_read(book, gb)
     paid = gb * into.write_usd_per_gb + into.move_in_usd_per_object
-    return paid if target > source else paid + a.larger(read[source] - read[target], 0.0)
+    if target > source:
+        return paid
+    out = book.tiers[source]
+    fetched = gb * out.retrieval_usd_per_gb + out.request_usd
+    return paid + a.smaller(a.larger(read[source] - read[target], 0.0), fetched)
 
 
 def overnight_returning(a: Arithmetic, book: PriceBook, gb: Column, values: Sequence[Column]) -> tuple[Column, ...]:

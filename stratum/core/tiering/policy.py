@@ -26,7 +26,7 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     leave_days: float = 60.0
     # The same when the question is to go hotter. Weaker: on a day of a full read the bytes are at hand, so a wrong
     # promotion costs some days of rent, while a wrong departure costs a retrieval.
-    rise_days: float = 20.0
+    rise_days: float = 15.0
     # Weight of prior_rate against what a group has shown. A silent fortnight of a prefix says little about its year.
     group_days: float = 60.0
     # Evidence halves in a season: long enough to see monthly work, short enough to forget last year.
@@ -68,8 +68,8 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     # The guard: a forecast decides while cost so far <= bound * optimum so far + credit, even after tomorrow's worst.
     # 0: no guard.
     bound: float = 3.0
-    # Of rent in the starting tier; and the fees of one read and of a move into each tier. Without it a unit could not leave
-    # its first tier on its first evening anywhere: no optimum is small enough beside a surprise on the second day.
+    # Of rent in the starting tier; and the fees of one read and of a move into each tier. Without it a unit could not
+    # leave its first tier on its first evening: every optimum is small beside a surprise on the second day.
     credit_days: float = 2.0
 
     def __post_init__(self) -> None:

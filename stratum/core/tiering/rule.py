@@ -65,9 +65,9 @@ def outcome(a: Arithmetic, s: Situation, book: PriceBook, p: Policy) -> Outcome:
         _totals(a, s, p, rents, tuple(rate * read for read in per_day), moves) for rate in (leave_rate, rise_rate)
     )
     breaks = tuple(break_even(a, book, s.gb, f, g) for f, g in ((0, 1), (0, 2), (1, 2)))
-    wish = _wish(a, s, leave, rise)
+    wish = _wish(a, s, p, leave, rise, moves)
     held_by = _held(a, s, p, book, wish, breaks, rents, per_day, (leave_rate, rise_rate))
-    held_by = a.where(_fees_decide(a, s, p, book, wish, leave, rise), CODE["SMALL"], held_by)
+    held_by = a.where(_fees_decide(a, s, p, book, wish, leave, rise, moves), CODE["SMALL"], held_by)
     chosen = a.where(held_by > 0, s.tier, wish)
     spiked = _spiked(a, s, p, book, moves)
     spikes = a.where(s.spike, spiked < chosen, False)
@@ -115,10 +115,20 @@ def _totals(
     return tuple(found)
 
 
-def _wish(a: Arithmetic, s: Situation, leave: tuple[Column, ...], rise: tuple[Column, ...]) -> Column:
-    """What price alone wishes for. Going up needs the weaker prior, going down the stronger."""
+def _wish(
+    a: Arithmetic, s: Situation, p: Policy, leave: tuple[Column, ...], rise: tuple[Column, ...],
+    moves: tuple[Column, ...],
+) -> Column:  # fmt: skip
+    """What price alone wishes for. Down by the stronger prior; up by the weaker one, if the stronger does not disagree.
+
+    It disagrees where the hotter tier would cost more by the day, the move left aside.
+    """
     down, up = least(a, leave), least(a, rise)
-    return a.where(up < s.tier, up, a.where(down > s.tier, down, s.tier))
+    daily = [
+        a.where(total < NEVER, total - (1.0 + p.margin) * move, NEVER) for total, move in zip(leave, moves, strict=True)
+    ]
+    agreed = a.where(picked(a, up, daily) < picked(a, s.tier, daily), True, picked(a, s.tier, daily) >= NEVER)
+    return a.where(a.where(up < s.tier, agreed, False), up, a.where(down > s.tier, down, s.tier))
 
 
 def _edge(a: Arithmetic, tier: Column, other: Column, breaks: tuple[Column, ...]) -> Column:
@@ -162,12 +172,12 @@ def _held(
 
 def _fees_decide(
     a: Arithmetic, s: Situation, p: Policy, book: PriceBook, wish: Column, leave: tuple[Column, ...],
-    rise: tuple[Column, ...],
+    rise: tuple[Column, ...], moves: tuple[Column, ...],
 ) -> Column:  # fmt: skip
     """Does it stay only for the fees per object? True of tiny ones: bytes alone would have moved it."""
     fees = [a.where(s.tier == g, 0.0, (1.0 + p.margin) * book.tiers[g].move_in_usd_per_object) for g in EVERY]
-    free = (tuple(total - fee for total, fee in zip(totals, fees, strict=True)) for totals in (leave, rise))
-    return a.where(wish == s.tier, _wish(a, s, *free) != s.tier, False)
+    down, up = (tuple(total - fee for total, fee in zip(totals, fees, strict=True)) for totals in (leave, rise))
+    return a.where(wish == s.tier, _wish(a, s, p, down, up, moves) != s.tier, False)
 
 
 def _spiked(a: Arithmetic, s: Situation, p: Policy, book: PriceBook, moves: tuple[Column, ...]) -> Column:
