@@ -64,6 +64,12 @@ def _pair(value: object) -> str:
     return value
 
 
+def _remote_class(value: object) -> str:
+    if value in ("GLACIER", "DEEP_ARCHIVE"):
+        raise Malformed(f"{value}: what is in it cannot be read before it is restored; GLACIER_IR can")
+    return parse_text(value)
+
+
 def _part(value: object) -> int:
     size = parse_count(value)
     if not PART_MIN <= size <= PART_MAX:
@@ -79,7 +85,7 @@ COLD_PARSERS: Mapping[str, Callable[[Any], Any]] = {
     "key_prefix": _key_prefix,
     "access_key_ref": parse_reference,
     "secret_key_ref": parse_reference,
-    "storage_class": parse_text,
+    "storage_class": _remote_class,
     "sse": _one_of("AES256", "aws:kms"),
     "multipart_threshold_bytes": _part,
     "multipart_chunk_bytes": _part,
