@@ -128,7 +128,7 @@ def test_log_lines_of_a_request_carry_the_id_that_its_answer_carries(serve):
         identity = headers["x-amz-request-id"]
         line = server.read_until(rf"^.*{identity}.*\n")[0]
         event = json.loads(line)
-        assert event["request_id"] == identity and event["message"].startswith("GET /nobody/knows 403")
+        assert event["request_id"] == identity and event["message"].startswith("GET /nobody/knows 404")
 
 
 def test_admin_pages_want_a_fresh_signature_in_a_header_over_this_very_body(serve, tmp_path):
