@@ -126,7 +126,7 @@ def test_log_lines_of_a_request_carry_the_id_that_its_answer_carries(serve):
     with serve("--log-level", "debug") as server:
         _, headers, _ = get(server.ready(), "/nobody/knows")
         identity = headers["x-amz-request-id"]
-        line = server.read_until(rf"^.*{identity}.*\n")[0]
+        line = server.read_until(rf"^.*/nobody/knows.*{identity}.*\n")[0]
         event = json.loads(line)
         assert event["request_id"] == identity and event["message"].startswith("GET /nobody/knows 404")
 
