@@ -115,6 +115,10 @@ class OpenVolume:
             except Unavailable as error:
                 self._lose(shard, error)
                 return
+            except ValueError:
+                if not self.sealed:  # else it was abandoned meanwhile, and its files closed: nothing is promised
+                    raise
+                return
             done.add(shard)
             if len(done) == need:
                 nursery.cancel_scope.deadline = trio.current_time() + self._limits.straggler_grace

@@ -206,3 +206,28 @@ async def test_a_film_streams_from_the_cold_without_waiting_after_its_first_piec
         assert b"".join(seen) == film
         assert not any(waits[8:]), "everything after the first volume was there when it was asked for"
         assert engine.volumes.held.fetched < len(film) * 1.01, "nothing was fetched twice"
+
+
+async def test_what_is_deleted_while_it_moves_leaves_nothing_in_either_tier(tmp_path):
+    async with tiered_engine(tmp_path) as engine:
+        await furnish(engine)
+        await engine.repairer.record_seals()
+        warm = engine.tiers.mover.target("warm")
+
+        class DeletesMeanwhile:
+            name, tier = warm.name, warm.tier
+            plan, head, delete = warm.plan, warm.head, warm.delete
+
+            async def put(self, stream, planned):
+                held = await warm.put(stream, planned)
+                await engine.objects.delete("bucket", b"large")
+                return held
+
+        number = await volume_with(engine, b"large")
+        engine.tiers._backends["warm"] = DeletesMeanwhile()
+        await engine.tiers.mover.move(number, "warm")
+        engine.tiers._backends["warm"] = warm
+        await reap(engine)
+        assert volume_of(engine, number) is None
+        assert shard_files(tmp_path / "warm") == []
+        assert len(shard_files(tmp_path / "disks")) == 6, "those of the small object"
