@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 from botocore.exceptions import ClientError
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stratum.s3.bucket_encryption import parse_encryption
@@ -178,6 +178,7 @@ whatever = {
 }
 
 
+@settings(deadline=None)
 @given(st.fixed_dictionaries({}, optional=whatever))
 def test_whatever_headers_say_they_are_understood_or_refused_and_no_key_is_told(headers):
     call = call_with(headers)
