@@ -14,6 +14,7 @@ Invariants
     T1  Before the first byte of a copy is written anywhere where it could outlast a crash unseen, a row (LeftShards,
         LeftHeld) says where it will be. The change that makes the copy the volume's own takes the row away, and leaves
         one for what it replaces. So all there is, is named by a volume or by a row, and only the reaper deletes.
+        The row of shards stays: attempts that were cut off may have left files under temporary names.
     T2  Nothing is swapped but the volume that was copied, and only while a content uses it.
     T3  An inner volume is used by the volumes whose streams rest in it: by a row as of a content.
 """
@@ -91,8 +92,6 @@ def swap(txn: Txn, number: int, before: Volume, after: Volume) -> bool:
     let_go(txn, number, current)
     if after.held is not None and after.held.key:
         txn.delete(left_held_key(after.held.backend, after.held.key))
-    elif after.held is None:
-        keep_shards(txn, number, after.slots)
     _forget_repairs(txn, number)
     return True
 
@@ -109,8 +108,8 @@ def let_go(txn: Txn, number: int, volume: Volume) -> None:
         note_if_unused(txn, inner)
 
 
-def keep_shards(txn: Txn, number: int, slots: Sequence[int]) -> None:
-    """Inside a change: the shards on these slots are the volume's own."""
+def shards_cleared(txn: Txn, number: int, slots: Sequence[int]) -> None:
+    """Inside a change: on these slots there is nothing of the volume but what is its own."""
     left = load(txn, left_shards_key(number), LeftShards)
     rest = tuple(slot for slot in left.slots if slot not in slots) if left else ()
     if rest:

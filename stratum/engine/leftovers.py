@@ -18,7 +18,7 @@ from stratum.core.config import Limits
 from stratum.core.errors import StratumError
 from stratum.core.records import LeftHeld, LeftShards, Volume
 from stratum.core.schema import LEFT_HELD, LEFT_SHARDS, volume_key
-from stratum.core.tiers import keep_shards
+from stratum.core.tiers import shards_cleared
 from stratum.core.txn import Txn, load, scan_records
 from stratum.engine.surroundings import Surroundings
 from stratum.store.backends import Backend
@@ -88,14 +88,14 @@ class Leftovers:
 
     async def _clear_shards(self, number: int, left: LeftShards, volume: Volume | None) -> None:
         own = volume.slots if volume is not None else ()
-        cleared = [slot for slot in left.slots if slot in own]
+        cleared: list[int] = []
         for slot in left.slots:
-            if slot not in own and slot in self._disks.in_service():
-                await self._volumes.remove_from(slot, number, durably=True)  # before the row goes: nothing else knows
+            if slot in self._disks.in_service():  # durably, before the row goes: nothing else knows
+                await self._volumes.remove_from(slot, number, durably=True, unfinished=slot in own)
                 cleared.append(slot)
-                self.shards_removed += 1
+                self.shards_removed += slot not in own
         if cleared:
-            await self._around.meta.write(lambda txn: keep_shards(txn, number, cleared))
+            await self._around.meta.write(lambda txn: shards_cleared(txn, number, cleared))
 
     async def _clear_held(self, row: bytes, left: LeftHeld, volume: Volume | None) -> None:
         held = left.held

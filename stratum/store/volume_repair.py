@@ -74,9 +74,14 @@ class VolumeRepair:
             raise
         return True
 
-    async def remove_from(self, slot: int, number: int, *, durably: bool = False) -> None:
-        """Delete a volume's files on a disk; `durably`: no power cut brings them back. Raises DiskFailed."""
-        await self._disks.run(slot, partial(_unlink_all, number=number, prefix=f"{number:016x}.", durably=durably))
+    async def remove_from(self, slot: int, number: int, *, durably: bool = False, unfinished: bool = False) -> None:
+        """Delete a volume's files on a disk; `durably`: no power cut brings them back; `unfinished`: only those.
+
+        Raises DiskFailed.
+        """
+        infix = ".tmp-" if unfinished else ""
+        remove = partial(_unlink_all, number=number, prefix=f"{number:016x}.", infix=infix, durably=durably)
+        await self._disks.run(slot, remove)
 
     async def shards_on(self, slot: int) -> list[int]:
         """Return the ids of the volumes that have a (finished) shard on a disk. Raises DiskFailed."""
@@ -207,10 +212,10 @@ def _open(stack: ExitStack, disk: Disk, header: ShardHeader) -> OpenShard:
     return shard
 
 
-def _unlink_all(disk: Disk, *, number: int, prefix: str, durably: bool = False) -> None:
+def _unlink_all(disk: Disk, *, number: int, prefix: str, infix: str = "", durably: bool = False) -> None:
     folder = folder_of(number)
     for name in disk.list(folder, purpose=PURPOSE):
-        if name.startswith(prefix):
+        if name.startswith(prefix) and infix in name:
             disk.unlink(f"{folder}/{name}", purpose=PURPOSE)
     if durably and disk.exists(folder):  # also where nothing was left: it may have been unlinked a moment before a kill
         disk.fsync_directory(folder, purpose=PURPOSE)

@@ -7,6 +7,8 @@ Invariants
         happened to single shards. Out of a stream go only verified cells.
     M2  Memory is a few pieces, and no thread hop lasts longer than one takes.
     M3  A shard made from a stream gets its name when it is durable.
+    M4  Who is cancelled waits for the call that is under way: a thread left to itself would go on writing files that
+        are being cleared away, and an fsync of a file that is gone takes its disk out of service.
 """
 
 import secrets
@@ -74,10 +76,14 @@ class VolumeStreams:
         try:
             cutter = _Cutter(number, volume, headers, fetch)
             while stripes := await cutter.next():
-                await self._hop.run(partial(_append, writers=writers, stripes=stripes, volume=volume))
+                with trio.CancelScope(shield=True):  # M4
+                    await self._hop.run(partial(_append, writers=writers, stripes=stripes, volume=volume))
+                await trio.lowlevel.checkpoint_if_cancelled()
             for shard, writer in writers.items():
                 final = path_of(number, shard)
-                await self._disks.run(writer.disk.slot, lambda _, writer=writer, final=final: writer.publish(final))  # type: ignore[misc]
+                with trio.CancelScope(shield=True):
+                    await self._disks.run(writer.disk.slot, lambda _, writer=writer, final=final: writer.publish(final))  # type: ignore[misc]
+                await trio.lowlevel.checkpoint_if_cancelled()
         except BaseException as error:
             self._hop.blame(error)
             await self._drop(writers)

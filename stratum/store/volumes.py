@@ -331,10 +331,10 @@ class Volumes:
                 except DiskFailed as error:  # the sweep for orphans finds the file once the disk is back
                     log.warning("volume %016x cannot be removed from disk %d now: %s", number, slot, error)
 
-    async def remove_from(self, slot: int, number: int, *, durably: bool = False) -> None:
-        """Delete a volume's files on one disk (the reaper's). Raises DiskFailed."""
+    async def remove_from(self, slot: int, number: int, *, durably: bool = False, unfinished: bool = False) -> None:
+        """Delete a volume's files on one disk (the reaper's); `unfinished`: only such ones. Raises DiskFailed."""
         self._shards.forget(number)
-        await self._repair.remove_from(slot, number, durably=durably)
+        await self._repair.remove_from(slot, number, durably=durably, unfinished=unfinished)
 
     async def shards_on(self, slot: int) -> list[int]:
         """Return the ids of volumes that have a shard on a disk. Raises DiskFailed."""

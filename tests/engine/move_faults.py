@@ -14,6 +14,7 @@ import trio
 from stratum.core.config import KIB
 from stratum.core.errors import StratumError, Unavailable
 from stratum.core.objects import PutSpec
+from stratum.store.shards import path_of
 from tests.engine.conftest import body_of, get
 from tests.engine.tiered import reap, shard_files, tiered_engine
 from tests.fakes.backend import FAULTS, FakeBackend
@@ -34,6 +35,7 @@ class Found:
     lost: int = 0  # objects that cannot be read once the faults are over
     orphans: int = 0  # objects at the backend, and files, that nothing names in the end
     swept: int = 0  # orphans that only a listing found
+    left: list[str] = field(default_factory=list)  # names of some orphans
     gone_remotely: int = 0  # times an object was missing at the backend for a while
 
 
@@ -159,6 +161,7 @@ async def _finish(engine, bodies, before, found) -> None:
 async def _judge(engine, folder, cold, found) -> None:
     """What is left over: what no row names is an orphan; a listing collects it."""
     await reap(engine)
+    assert engine.disks.in_service() == engine.disks.slots(), "no disk is blamed for what a remote does"
     named = await _named(engine)
     orphans = set(cold.objects) - named
     found.orphans = len(orphans)
@@ -174,10 +177,12 @@ async def _judge(engine, folder, cold, found) -> None:
 
     await engine.volumes.close()
     await engine.repairer.record_seals()
-    wanted = sum(len(volume.slots) for volume in volumes_of(engine).values())
-    files = len(shard_files(folder / "disks")) + len(shard_files(folder / "warm"))
-    assert files >= wanted, "no file is missing"
-    found.orphans += files - wanted
+    wanted = {path_of(number, shard) for number, each in volumes_of(engine).items() for shard in range(len(each.slots))}
+    files = [path for disks in ("disks", "warm") for path in shard_files(folder / disks)]
+    left = [path for path in files if "/".join(path.parts[-3:]) not in wanted]
+    assert len(files) - len(left) == len(wanted), "no file is missing"
+    found.orphans += len(left)
+    found.left += [str(path.relative_to(folder)) for path in left[:9]]
 
 
 async def _named(engine) -> set[str]:
