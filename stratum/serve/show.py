@@ -68,10 +68,31 @@ def status(found: Mapping[str, Any]) -> None:
         ("shards", f"to rebuild: {redundancy['shards_to_rebuild']}, out of reach: {redundancy['shards_unreachable']}"),
         ("holding", ", ".join(f"{number} {name}" for name, number in counts.items())),
     ]
+    facts += _tier_facts(found.get("tiers"))
     for name, fact in facts:
         click.echo(f"  {name:12} {fact}")
+    for alarm in alarms(found.get("tiers")):
+        click.secho(f"  {alarm}", fg="red")
     click.echo()
     rows(("DISK", "STATE", "FREE", "OF", "PATH"), [_disk(disk) for disk in found["disks"]])
+
+
+def _tier_facts(tiers: Mapping[str, Any] | None) -> list[tuple[str, str]]:
+    """What stands in the status of a store with more than one tier."""
+    if not tiers:
+        return []
+    moves = tiers["moves"]
+    holding = ", ".join(f"{name} {decimal(one['bytes'])}" for name, one in tiers["tiers"].items())
+    done = sum(moves["done"].values())
+    return [("tiers", holding), ("moves", f"waiting: {moves['waiting']}, done: {done}, {decimal(moves['bytes'])}")]
+
+
+def alarms(tiers: Mapping[str, Any] | None) -> list[str]:
+    """What is wrong with backends, and what they lost."""
+    if not tiers:
+        return []
+    found = [f"{each['name']}: {each['trouble']}" for each in tiers["backends"] if each["trouble"]]
+    return found + [f"volume {volume} is not given back as it was: {why}" for volume, why in tiers["lost"].items()]
 
 
 def _disk(disk: Mapping[str, Any]) -> tuple[str, ...]:

@@ -78,11 +78,8 @@ def _status(connect: Connect) -> click.Command:
 
 def _print_status(found: Mapping[str, Any]) -> None:
     moves = found["moves"]
-    for backend in found["backends"]:
-        if backend["trouble"]:
-            click.secho(f"{backend['name']}: {backend['trouble']}", fg="red")
-    for volume, why in found["lost"].items():
-        click.secho(f"volume {volume} is not given back as it was: {why}", fg="red")
+    for alarm in show.alarms(found):
+        click.secho(alarm, fg="red")
     done = ", ".join(f"{count} {way}" for way, count in moves["done"].items()) or "none"
     click.echo(f"  moves waiting      {moves['waiting']}")
     click.echo(f"  done since start   {done}; {decimal(moves['bytes'])}; failed attempts: {moves['failed']}")
