@@ -69,9 +69,9 @@ def add_tiers(pages: Blueprint, engine: Engine, guard: Callable) -> None:
 async def _where(engine: Engine, asked: Asked) -> dict[str, object]:
     view = await engine.objects.head(asked.bucket, asked.key.encode(), asked.version or None)
     where = engine.tiers.tier_of(view)
-    volumes = engine.tiers.volumes_of(view.inode.content)
+    volumes = await engine.tiers.volumes_of(view.inode.content)
     others = engine.tiers.neighbours(volumes, view.inode.content)
-    waiting = engine.tiers.waiting(volumes)
+    waiting = await engine.tiers.waiting(volumes)
     return {
         "tier": where.summary,
         "bytes": dict(where.bytes),

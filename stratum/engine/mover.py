@@ -33,7 +33,7 @@ from stratum.core.tiers import (
     stream_bytes,
     swap,
 )
-from stratum.core.txn import Txn, load, scan_records
+from stratum.core.txn import Txn, load
 from stratum.engine.pacing import Pace
 from stratum.engine.surroundings import Surroundings
 from stratum.store.backends import Backend, BackendDown, HeldMissing, HeldWrong
@@ -82,6 +82,7 @@ class Mover:
         self.moved: dict[tuple[str, str], int] = {}  # (from, to) -> volumes, since the start
         self.moved_bytes = 0
         self.failed = 0
+        self.waiting = 0  # wishes, as of the last pass and with those that came since
 
     # --- the service ----------------------------------------------------------------------------------------
 
@@ -96,9 +97,11 @@ class Mover:
             with trio.move_on_after(self._pause()):
                 await self._sooner.wait()
 
-    def hurry(self) -> None:
-        """There are new wishes."""
-        self._sooner.set()
+    def expect(self, count: int) -> None:
+        """There are so many new wishes."""
+        self.waiting += count
+        if count:
+            self._sooner.set()
 
     def _pause(self) -> float:
         soonest = min((put.until for put in self.put_off.values()), default=float("inf"))
@@ -107,7 +110,7 @@ class Mover:
     async def one_pass(self) -> None:
         """Try every wish that may be fulfilled now, some at the same time."""
         turns = trio.CapacityLimiter(self._limits.moves)
-        after = WISH
+        after, left = WISH, 0
         while wishes := self._wishes(after):
             async with trio.open_nursery() as nursery:
                 for number, wish in wishes:
@@ -115,6 +118,8 @@ class Mover:
                         await turns.acquire_on_behalf_of(number)
                         nursery.start_soon(self._attempt, number, wish, turns)
             after = wish_key(wishes[-1][0]) + b"\0"
+            left += self._around.meta.read(lambda txn: sum(txn.get(wish_key(one)) is not None for one, _ in wishes))  # noqa: B023
+        self.waiting = left
 
     def _wishes(self, after: bytes) -> list[tuple[int, Wish]]:
         def read(txn: Txn) -> list[tuple[int, Wish]]:
@@ -290,10 +295,6 @@ class Mover:
         await self._pace.take(size)
         if counted:
             self.under_way[number].done += size
-
-    def still_wished(self, limit: int) -> int:
-        """How many volumes wait to be moved, at most `limit`."""
-        return self._around.meta.read(lambda txn: sum(1 for _ in islice(scan_records(txn, WISH, Wish), limit)))
 
 
 async def _give_up(target: Backend, held: Held) -> None:

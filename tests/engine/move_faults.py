@@ -147,7 +147,7 @@ async def _finish(engine, bodies, before, found) -> None:
         engine.tiers.mover.put_off.clear()
         await engine.tiers.mover.one_pass()
         await engine.repairer.record_seals()
-        if not engine.tiers.mover.still_wished(10):
+        if not engine.tiers.mover.waiting:
             break
     for key, body in bodies.items():
         try:

@@ -24,7 +24,7 @@ async def furnish(engine):
 
 async def volume_with(engine, key):
     """The first volume of an object."""
-    return engine.tiers.volumes_of((await engine.objects.head("bucket", key)).inode.content)[0]
+    return (await engine.tiers.volumes_of((await engine.objects.head("bucket", key)).inode.content))[0]
 
 
 async def both(engine):
@@ -143,7 +143,7 @@ async def test_a_class_shows_once_it_is_true(tmp_path):
         with trio.fail_after(20):
             while not engine.tiers.shown_class(view.inode):
                 engine.tiers.mover.put_off.clear()
-                engine.tiers.mover.hurry()
+                engine.tiers.mover.expect(1)
                 await trio.sleep(0.01)
         assert engine.tiers.shown_class(view.inode) == "GLACIER_IR"
         assert engine.tiers.tier_of(view).summary == "cold"

@@ -44,7 +44,7 @@ async def move(engine, key: bytes, tier: str, bucket: str = "bucket") -> None:
     with trio.fail_after(30):
         while engine.tiers.tier_of(await engine.objects.head(bucket, key)).summary != tier:
             engine.tiers.mover.put_off.clear()
-            engine.tiers.mover.hurry()
+            engine.tiers.mover.expect(1)
             await trio.sleep(0.01)
 
 

@@ -51,7 +51,7 @@ async def until_moved(endpoint, key, tier):
     with trio.fail_after(30):
         while endpoint.engine.tiers.tier_of(await endpoint.engine.objects.head("bucket", key)).summary != tier:
             endpoint.engine.tiers.mover.put_off.clear()
-            endpoint.engine.tiers.mover.hurry()
+            endpoint.engine.tiers.mover.expect(1)
             await trio.sleep(0.01)
 
 
