@@ -161,7 +161,7 @@ class Verifier:
     def _check_signature(self, claim: Claim, canonical: str) -> bytes:
         secret, known = self._secret(claim.access_key)
         hashed = hashlib.sha256(canonical.encode("utf-8", "surrogateescape")).hexdigest()
-        text = f"{ALGORITHM}\n{claim.timestamp}\n{claim.scope}\n{hashed}"
+        text = text_to_sign(claim, hashed)
         key = self._signing_key(secret, claim)
         expected = _hmac(key, text).hex()
         right = hmac.compare_digest(expected.encode(), claim.signature.encode("utf-8", "replace"))
@@ -237,6 +237,11 @@ def canonical_request(claim: Claim, request: Request, query: Query) -> str:
             claim.content_sha256,
         )
     )
+
+
+def text_to_sign(claim: Claim, hashed: str) -> str:
+    """Return what the signing key signs. `hashed`: SHA-256 of the canonical request, in hex."""
+    return f"{ALGORITHM}\n{claim.timestamp}\n{claim.scope}\n{hashed}"
 
 
 def _canonical_path(raw: bytes) -> str:
