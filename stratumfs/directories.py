@@ -1,6 +1,6 @@
 """Listing a directory to the kernel, piece by piece.
 
-Room: stratumfs. May import: engine.files, stratumfs.attributes.
+Room: stratumfs. May import: core.records, engine.files.
 
 Invariants
     L1  The place after an entry is its cookie, which no other entry ever has: so a listing goes on at the right place
@@ -11,17 +11,15 @@ Invariants
 from collections import OrderedDict
 from collections.abc import Callable
 
-import pyfuse3
-
+from stratum.core.records import Inode
 from stratum.engine.files import Files
-from stratumfs.attributes import attributes
 
 AFTER_DOT, AFTER_DOTS = 1, 2  # cookies begin above (schema.take_number)
 REMEMBERED = 65_536  # places of this listing whose names are at hand, should they be gone when it goes on there
 FEW, MANY = 24, 1024  # entries read at once
 
-Reply = Callable[[bytes, pyfuse3.EntryAttributes, int], bool]
-"""Offer (name, attributes, place after it) to the kernel; False: it has no more room."""
+Reply = Callable[[bytes, int, Inode, int], bool]
+"""Offer (name, inode, its record, place after it) to the kernel; False: it has no more room."""
 
 
 class OpenDirectory:
@@ -33,8 +31,11 @@ class OpenDirectory:
         self._places: OrderedDict[int, bytes] = OrderedDict()
         self._taken = FEW
 
-    def read(self, start: int, reply: Reply) -> None:
-        """List from the place `start` on (0: the beginning) while `reply` takes it. Raises NoSuchInode."""
+    def read(self, start: int, reply: Reply, *, told: bool = True) -> None:
+        """List from the place `start` on (0: the beginning) while `reply` takes it.
+
+        `told`: the kernel knows every listed inode from then on. Raises NoSuchInode.
+        """
         if start < AFTER_DOTS and not self._read_dots(start, reply):
             return
         after = self._name_at(start) if start > AFTER_DOTS else None
@@ -43,10 +44,11 @@ class OpenDirectory:
             limit = min(self._taken + 2, MANY)
             listed = self._files.names.list(self._number, after, limit)
             for entry in listed:
-                if not reply(entry.name, attributes(entry.number, entry.inode), entry.cookie):
+                if not reply(entry.name, entry.number, entry.inode, entry.cookie):
                     self._taken = max(taken, 1)
                     return
-                self._files.pin(entry.number)
+                if told:
+                    self._files.pin(entry.number)
                 self._remember(entry.cookie, entry.stored)
                 after = entry.stored
                 taken += 1
@@ -58,7 +60,7 @@ class OpenDirectory:
         for place, name in ((AFTER_DOT, b"."), (AFTER_DOTS, b"..")):
             if start < place:
                 node = self._files.names.lookup(self._number, name)
-                if node is not None and not reply(name, attributes(*node), place):
+                if node is not None and not reply(name, *node, place):
                     return False
         return True
 

@@ -10,6 +10,19 @@ from collections.abc import Mapping
 
 from stratum.core import errors as core
 
+
+class CannotMount(OSError):
+    """The kernel refused; the message says what to look at."""
+
+
+class Refused(Exception):
+    """A request is answered with `errno`."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(errno.errorcode.get(number, str(number)))
+        self.errno = number
+
+
 ERRNOS: Mapping[type[core.StratumError], int] = {
     core.NotFound: errno.ENOENT,
     core.NoSuchAttribute: errno.ENODATA,

@@ -2,8 +2,8 @@
 
 Room: stratumfs. May import: core, engine.engine, stratumfs.*.
 
-One mount a process: pyfuse3 keeps its session in the module. The mount point itself is prepared by `serve`. Nothing
-here touches the mount: a process that waits for its own mount waits for ever.
+Who speaks with the kernel is a `Session`: our own (stratumfs/raw.py) or pyfuse3's. The mount point itself is prepared
+by `serve`. Nothing here touches the mount: a process that waits for its own mount waits for ever.
 """
 
 import ctypes
@@ -11,19 +11,22 @@ import logging
 import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Protocol
 
-import pyfuse3
 import trio
 
 from stratum.engine.engine import Engine
 from stratumfs.caches import KernelCaches
+from stratumfs.errnos import CannotMount
 from stratumfs.ops import Operations
+
+__all__ = ["CannotMount", "mount"]
 
 log = logging.getLogger(__name__)
 
-WORKERS = 20  # tasks that wait for requests: measured, stat takes 44 us instead of 66
 READ_AHEAD_KIB = 1024  # one read request a MiB instead of eight
 MAX_BACKGROUND = 64  # requests the kernel sends ahead, instead of 12
+TRANSPORT = "pyfuse3"
 INVALIDATIONS_S = 2.0  # patience with the kernel at the end
 OPTIONS = ("default_permissions", "fsname=stratum", "subtype=stratumfs")
 
@@ -35,8 +38,26 @@ NOT_FOR_FUSE = {
 PR_SET_IO_FLUSHER = 57  # linux/prctl.h
 
 
-class CannotMount(OSError):
-    """FUSE refused; the message says what to look at."""
+class Session(Protocol):
+    """One mount, and the conversation with the kernel about it."""
+
+    async def open(self) -> None:
+        """Mount. Raises CannotMount."""
+
+    async def serve(self) -> None:
+        """Answer until it is unmounted, or told to `end`."""
+
+    def end(self) -> None:
+        """Answer what is under way, then no more."""
+
+    async def close(self) -> None:
+        """Unmount, if it is still mounted."""
+
+    def forget_name(self, directory: int, name: bytes) -> None:
+        """Have the kernel forget a name. Blocking, so in a thread. Raises FileNotFoundError, OSError."""
+
+    def forget_attributes(self, number: int) -> None:
+        """Have the kernel forget attributes. Blocking, so in a thread. Raises FileNotFoundError, OSError."""
 
 
 async def mount(
@@ -44,6 +65,7 @@ async def mount(
     mountpoint: Path,
     options: Sequence[str] = (),
     *,
+    transport: str = TRANSPORT,
     task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Mount on `mountpoint` and serve until it is unmounted, or until cancelled.
@@ -51,43 +73,47 @@ async def mount(
     Started when the kernel has begun to ask. On cancellation everything open is published, and the mount taken away.
     Raises CannotMount.
     """
-    caches = KernelCaches(pyfuse3.invalidate_entry, lambda inode: pyfuse3.invalidate_inode(inode, attr_only=True))
+    caches = KernelCaches(lambda *name: session.forget_name(*name), lambda inode: session.forget_attributes(inode))
     operations = Operations(engine.files, caches.forget_inode)
+    session = _session(transport, operations, mountpoint, fuse_options(options, os.geteuid()))
     protect_from_reclaim()
-    _begin(operations, mountpoint, fuse_options(options, os.geteuid()))
+    await session.open()
     caches.start()
     engine.changes.subscribe(caches.forget, caches.caught_up)
     try:
-        await _serve(engine, operations, mountpoint, caches, task_status)
+        await _serve(engine, operations, session, mountpoint, caches, task_status)
     finally:
         with trio.CancelScope(shield=True):
             engine.changes.unsubscribe(caches.forget)
             await engine.files.close()
-            pyfuse3.close(unmount=True)
+            await session.close()
 
 
-def _begin(operations: Operations, mountpoint: Path, options: set[str]) -> None:
-    try:
-        pyfuse3.init(operations, str(mountpoint), options)
-    except RuntimeError as error:
-        told = ",".join(sorted(options))
-        raise CannotMount(f"FUSE cannot mount on {mountpoint} (-o {told}): {error}; is /dev/fuse usable?") from error
+def _session(transport: str, operations: Operations, mountpoint: Path, options: set[str]) -> Session:
+    if transport == "raw":
+        from stratumfs.raw import RawSession
+
+        return RawSession(operations, mountpoint, options)
+    from stratumfs.pyfuse import PyfuseSession  # only here: without it, neither pyfuse3 nor libfuse need be there
+
+    return PyfuseSession(operations, mountpoint, options)
 
 
 async def _serve(
     engine: Engine,
     operations: Operations,
+    session: Session,
     mountpoint: Path,
     caches: KernelCaches,
     task_status: trio.TaskStatus[None],
 ) -> None:
     """Answer the kernel. The loop is never cancelled in the middle of an answer: it is told to end."""
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(_end_when_cancelled, engine, caches)
+        nursery.start_soon(_end_when_cancelled, engine, session, caches)
         with trio.CancelScope(shield=True):
             async with trio.open_nursery() as serving:
                 serving.start_soon(_announce, operations, mountpoint, task_status)
-                await pyfuse3.main(min_tasks=WORKERS)
+                await session.serve()
                 serving.cancel_scope.cancel()
         nursery.cancel_scope.cancel()
 
@@ -98,7 +124,7 @@ async def _announce(operations: Operations, mountpoint: Path, task_status: trio.
     task_status.started()
 
 
-async def _end_when_cancelled(engine: Engine, caches: KernelCaches) -> None:
+async def _end_when_cancelled(engine: Engine, session: Session, caches: KernelCaches) -> None:
     """Wait for the cancellation; then publish what is open and end the loop, while it still answers."""
     try:
         await trio.sleep_forever()
@@ -107,8 +133,7 @@ async def _end_when_cancelled(engine: Engine, caches: KernelCaches) -> None:
             await engine.files.publish_all()
             if not await trio.to_thread.run_sync(caches.stop, INVALIDATIONS_S):
                 log.warning("the kernel still holds back an invalidation")
-            if pyfuse3.trio_token is not None:
-                pyfuse3.terminate()
+            session.end()
 
 
 def fuse_options(given: Iterable[str], uid: int) -> set[str]:

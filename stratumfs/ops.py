@@ -1,8 +1,9 @@
 """The requests of the kernel, each translated to one verb of the engine.
 
-Room: stratumfs. May import: core, engine.{engine, files, file_names}, stratumfs.{attributes, directories, errnos}.
+Room: stratumfs. May import: core, engine.{engine, files, file_*}, stratumfs.{directories, errnos}.
 
-No exception but FUSEError may reach pyfuse3: any other ends the mount. `answered` sees to that, once for all handlers.
+One class for every transport: the values are the engine's, each transport puts them into its own form. No exception
+but Refused may reach a transport: `answered` sees to that, once for all handlers.
 Names and attributes are cached by the kernel for a minute; `stratumfs/caches.py` invalidates what S3 changes.
 """
 
@@ -12,20 +13,19 @@ import os
 import stat
 from collections.abc import Awaitable, Callable, Sequence
 from functools import wraps
-from typing import Concatenate, ParamSpec, TypeVar
+from typing import Concatenate, ParamSpec, Protocol, TypeVar
 
-import pyfuse3
 import trio
-from pyfuse3 import EntryAttributes, FileInfo, FUSEError, ReaddirToken, RequestContext, SetattrFields, StatvfsData
 
 from stratum.core.errors import StratumError
 from stratum.core.posix_acl import ACCESS
 from stratum.core.posix_acl import NAMES as POSIX_ACLS
-from stratum.engine.file_names import Caller
+from stratum.core.records import Inode
+from stratum.engine.file_attributes import AttributeChange, Room
+from stratum.engine.file_names import Caller, Node
 from stratum.engine.files import Files
-from stratumfs.attributes import attributes, change_of, nothing, statistics
-from stratumfs.directories import OpenDirectory
-from stratumfs.errnos import errno_of
+from stratumfs.directories import OpenDirectory, Reply
+from stratumfs.errnos import Refused, errno_of
 
 log = logging.getLogger(__name__)
 
@@ -33,6 +33,25 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 XATTR_SPACES = (b"user.", b"trusted.", b"security.")
+
+RENAME_NOREPLACE, RENAME_EXCHANGE = 1, 2  # linux/fs.h
+
+
+class RequestContext(Protocol):
+    """Who asks."""
+
+    @property
+    def uid(self) -> int:
+        """Their user."""
+
+    @property
+    def gid(self) -> int:
+        """Their group."""
+
+    @property
+    def pid(self) -> int:
+        """Their process; 0 if it is of another name space."""
+
 
 Handler = Callable[Concatenate["Operations", P], Awaitable[T]]
 
@@ -45,26 +64,21 @@ def answered(handler: Handler[P, T]) -> Handler[P, T]:
         try:
             return await handler(self, *arguments, **named)
         except StratumError as error:
-            raise FUSEError(errno_of(error)) from error
-        except FUSEError:
+            raise Refused(errno_of(error)) from error
+        except Refused:
             raise
         except Exception as error:
             log.exception("a request of the mount failed", extra={"request": handler.__name__})
-            raise FUSEError(errno.EIO) from error
+            raise Refused(errno.EIO) from error
 
     return answering
 
 
-class Operations(pyfuse3.Operations):
+class Operations:
     """The mount of one engine's files. `ready` is set when the kernel has begun to ask."""
-
-    supports_dot_lookup = True
-    enable_writeback_cache = False
-    enable_acl = True  # the kernel judges by access control lists, the engine keeps them and the mode together
 
     def __init__(self, files: Files, forget_inode: Callable[[int], Awaitable[None]]) -> None:
         """`forget_inode`: has the kernel forget the attributes of an inode."""
-        super().__init__()
         self._forget_inode = forget_inode
         self.ready = trio.Event()
         self._files = files
@@ -78,10 +92,10 @@ class Operations(pyfuse3.Operations):
     # --- names ----------------------------------------------------------------------------------------------
 
     @answered
-    async def lookup(self, parent_inode: int, name: bytes, ctx: RequestContext) -> EntryAttributes:
+    async def lookup(self, parent_inode: int, name: bytes, ctx: RequestContext) -> Node | None:
         """Find a name; that there is none is an answer too."""
         node = self._files.names.lookup(parent_inode, name)
-        return nothing() if node is None else self._told(*node)
+        return None if node is None else self._told(*node)
 
     async def forget(self, inode_list: Sequence[tuple[int, int]]) -> None:
         """The kernel no longer knows inodes. Nobody waits for an answer."""
@@ -93,8 +107,11 @@ class Operations(pyfuse3.Operations):
     @answered
     async def create(
         self, parent_inode: int, name: bytes, mode: int, flags: int, ctx: RequestContext
-    ) -> tuple[FileInfo, EntryAttributes]:
-        """Make a file and open it. One that is there by now, for the kernel asked before, is opened as by `open`."""
+    ) -> tuple[int, int, Inode]:
+        """Make a file and open it: (handle, inode, its record).
+
+        One that is there by now, for the kernel asked before, is opened as by `open`.
+        """
         if flags & os.O_TRUNC and not flags & os.O_EXCL:
             there = self._files.names.lookup(parent_inode, name)
             if there is not None:
@@ -107,25 +124,25 @@ class Operations(pyfuse3.Operations):
             exclusive=bool(flags & os.O_EXCL),
             truncate=bool(flags & os.O_TRUNC),
         )
-        return FileInfo(fh=handle), self._told(number, inode)
+        return handle, *self._told(number, inode)
 
     @answered
-    async def mknod(self, parent_inode: int, name: bytes, mode: int, rdev: int, ctx: RequestContext) -> EntryAttributes:
+    async def mknod(self, parent_inode: int, name: bytes, mode: int, rdev: int, ctx: RequestContext) -> Node:
         """Make a file, FIFO, socket or device."""
         return self._told(*await self._files.names.make_node(parent_inode, name, mode, rdev, Caller(ctx.uid, ctx.gid)))
 
     @answered
-    async def mkdir(self, parent_inode: int, name: bytes, mode: int, ctx: RequestContext) -> EntryAttributes:
+    async def mkdir(self, parent_inode: int, name: bytes, mode: int, ctx: RequestContext) -> Node:
         """Make a directory, or a bucket."""
         return self._told(*await self._files.names.make_directory(parent_inode, name, mode, Caller(ctx.uid, ctx.gid)))
 
     @answered
-    async def symlink(self, parent_inode: int, name: bytes, target: bytes, ctx: RequestContext) -> EntryAttributes:
+    async def symlink(self, parent_inode: int, name: bytes, target: bytes, ctx: RequestContext) -> Node:
         """Make a symbolic link."""
         return self._told(*await self._files.names.symlink(parent_inode, name, target, Caller(ctx.uid, ctx.gid)))
 
     @answered
-    async def link(self, inode: int, new_parent_inode: int, new_name: bytes, ctx: RequestContext) -> EntryAttributes:
+    async def link(self, inode: int, new_parent_inode: int, new_name: bytes, ctx: RequestContext) -> Node:
         """Give an inode one more name."""
         return self._told(*await self._files.names.link(inode, new_parent_inode, new_name))
 
@@ -150,15 +167,15 @@ class Operations(pyfuse3.Operations):
         ctx: RequestContext,
     ) -> None:
         """Move a name, or exchange two."""
-        if flags & ~(pyfuse3.RENAME_NOREPLACE | pyfuse3.RENAME_EXCHANGE):
-            raise FUSEError(errno.EINVAL)
+        if flags & ~(RENAME_NOREPLACE | RENAME_EXCHANGE):
+            raise Refused(errno.EINVAL)
         await self._files.names.rename(
             parent_inode_old,
             name_old,
             parent_inode_new,
             name_new,
-            noreplace=bool(flags & pyfuse3.RENAME_NOREPLACE),
-            exchange=bool(flags & pyfuse3.RENAME_EXCHANGE),
+            noreplace=bool(flags & RENAME_NOREPLACE),
+            exchange=bool(flags & RENAME_EXCHANGE),
         )
 
     @answered
@@ -166,37 +183,34 @@ class Operations(pyfuse3.Operations):
         """Where a symbolic link points."""
         return self._files.attributes.get(inode).target
 
-    def _told(self, number: int, inode: object) -> EntryAttributes:
-        """Describe an inode to the kernel, which knows it from now on."""
+    def _told(self, number: int, inode: Inode) -> Node:
+        """The kernel is told of an inode, and knows it from now on."""
         self._files.pin(number)
-        return attributes(number, inode)
+        return number, inode
 
     # --- attributes -----------------------------------------------------------------------------------------
 
     @answered
-    async def getattr(self, inode: int, ctx: RequestContext) -> EntryAttributes:
+    async def getattr(self, inode: int, ctx: RequestContext) -> Node:
         """Describe an inode."""
-        return attributes(inode, self._files.attributes.get(inode))
+        return inode, self._files.attributes.get(inode)
 
     @answered
-    async def setattr(
-        self, inode: int, attr: EntryAttributes, fields: SetattrFields, fh: int | None, ctx: RequestContext
-    ) -> EntryAttributes:
+    async def setattr(self, inode: int, to: AttributeChange, fh: int | None, ctx: RequestContext) -> Node:
         """Set mode, owner, times, size."""
-        changed = await self._files.attributes.set(inode, change_of(attr, fields), opened=fh is not None)
-        return attributes(inode, changed)
+        return inode, await self._files.attributes.set(inode, to, opened=fh is not None)
 
     @answered
-    async def statfs(self, ctx: RequestContext) -> StatvfsData:
+    async def statfs(self, ctx: RequestContext) -> Room:
         """Describe the whole file system."""
-        return statistics(self._files.attributes.room())
+        return self._files.attributes.room()
 
     @answered
     async def getxattr(self, inode: int, name: bytes, ctx: RequestContext) -> bytes:
         """Read an extended attribute. Asked before every write(2)."""
         _check_xattr_space(name)
         if self._files.xattrs.has_none(inode):
-            raise FUSEError(errno.ENODATA)
+            raise Refused(errno.ENODATA)
         return self._files.xattrs.get(inode, name)
 
     @answered
@@ -210,7 +224,7 @@ class Operations(pyfuse3.Operations):
         if name != ACCESS or ctx.uid == 0:
             return True
         held = self._files.attributes.get(inode)
-        return not held.mode & stat.S_ISGID or held.gid == ctx.gid or held.gid in pyfuse3.get_sup_groups(ctx.pid)
+        return not held.mode & stat.S_ISGID or held.gid == ctx.gid or held.gid in _supplementary_groups(ctx.pid)
 
     @answered
     async def listxattr(self, inode: int, ctx: RequestContext) -> Sequence[bytes]:
@@ -227,12 +241,15 @@ class Operations(pyfuse3.Operations):
     # --- files ----------------------------------------------------------------------------------------------
 
     @answered
-    async def open(self, inode: int, flags: int, ctx: RequestContext) -> FileInfo:
-        """Open a file. What the kernel has cached of it is good: what S3 writes is always another inode."""
+    async def open(self, inode: int, flags: int, ctx: RequestContext) -> int:
+        """Open a file, return its handle.
+
+        What the kernel has cached of it is good: what S3 writes is always another inode.
+        """
         writes = flags & os.O_ACCMODE != os.O_RDONLY
         if flags & os.O_TRUNC:
             await self._drop_privileges(inode, ctx)
-        return FileInfo(fh=self._files.open(inode, writes=writes, truncate=bool(flags & os.O_TRUNC)))
+        return self._files.open(inode, writes=writes, truncate=bool(flags & os.O_TRUNC))
 
     async def _drop_privileges(self, inode: int, ctx: RequestContext) -> None:
         """open(2) is to empty a file: unlike for write(2), the kernel leaves its set-id bits and capabilities to us."""
@@ -276,11 +293,9 @@ class Operations(pyfuse3.Operations):
         return handle
 
     @answered
-    async def readdir(self, fh: int, start_id: int, token: ReaddirToken) -> None:
-        """List names with their attributes, as many as the kernel has room for."""
-        self._directories[fh].read(
-            start_id, lambda name, entry, place: pyfuse3.readdir_reply(token, name, entry, place)
-        )
+    async def readdir(self, fh: int, start_id: int, reply: Reply, *, told: bool = True) -> None:
+        """List names with their attributes, as many as `reply` takes; `told`: the kernel knows them from then on."""
+        self._directories[fh].read(start_id, reply, told=told)
 
     @answered
     async def releasedir(self, fh: int) -> None:
@@ -295,6 +310,16 @@ class Operations(pyfuse3.Operations):
 
 def _check_xattr_space(name: bytes) -> None:
     if not name.startswith(XATTR_SPACES) and name not in POSIX_ACLS:
-        raise FUSEError(errno.ENOTSUP)
+        raise Refused(errno.ENOTSUP)
     if name in XATTR_SPACES:
-        raise FUSEError(errno.EINVAL)
+        raise Refused(errno.EINVAL)
+
+
+def _supplementary_groups(pid: int) -> frozenset[int]:
+    """The other groups of a process, as proc(5) tells them; none if it is gone."""
+    try:
+        with open(f"/proc/{pid}/status", "rb") as told:
+            lines = [line for line in told if line.startswith(b"Groups:")]
+    except OSError:
+        return frozenset()
+    return frozenset(map(int, lines[0].split()[1:])) if lines else frozenset()
