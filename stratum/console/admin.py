@@ -6,7 +6,7 @@ Room: stratum/console. May import: console.{access, answers, tiers, users}, core
 from collections.abc import Callable, Mapping
 
 import msgspec
-from quart import Blueprint, Response, request
+from quart import Blueprint, Response, g, request
 
 from stratum.console.access import Authorise, root_only
 from stratum.console.answers import answer
@@ -34,9 +34,14 @@ async def _name() -> str:
 
 
 def add_admin(
-    pages: Blueprint, engine: Engine, authorise: Authorise, settings: Mapping[str, object], about: About
+    pages: Blueprint,
+    engine: Engine,
+    authorise: Authorise,
+    settings: Mapping[str, object],
+    about: About,
+    tickets: Callable[[str], str] | None,
 ) -> None:
-    """Put the pages on the blueprint. `settings`: key -> value as in the settings file."""
+    """Put the pages on the blueprint. `settings`: key -> value as in the settings file; `tickets`: see sessions.py."""
     guard = root_only(engine, authorise)
 
     @pages.get("/admin/status")
@@ -48,6 +53,13 @@ def add_admin(
     @guard
     async def show_settings() -> Response:
         return answer(settings)
+
+    @pages.post("/admin/console")
+    @guard
+    async def make_ticket() -> Response:
+        if tickets is None:
+            raise InvalidArgument("this server has no web console: see [console] address")
+        return answer({"console": about().get("console", ""), "ticket": tickets(g.access_key)}, 201)
 
     _add_keys(pages, engine, guard)
     _add_buckets(pages, engine, guard)

@@ -4,7 +4,7 @@ Room: stratum/console. May import: console.*, core.errors, engine.
 """
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from quart import Blueprint, Quart, Response
 from werkzeug.exceptions import HTTPException
@@ -42,6 +42,7 @@ def add_console(
     about: About,
     token: str,
     counts: RequestCounts,
+    tickets: Callable[[str], str] | None = None,
 ) -> None:
     """Register everything below /-/ on `app`, and bound what Quart itself would take in (S3 never gets that far)."""
     app.config["MAX_CONTENT_LENGTH"] = BODY_BYTES
@@ -50,7 +51,7 @@ def add_console(
     pages = Blueprint("console", __name__, url_prefix="/-")
     add_health(pages, engine)
     add_metrics(pages, engine, authorise, token, counts)
-    add_admin(pages, engine, authorise, settings, about)
+    add_admin(pages, engine, authorise, settings, about, tickets)
     app.register_blueprint(pages)
     _add_errors(app)
 

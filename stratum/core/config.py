@@ -174,6 +174,10 @@ class Settings:
     tls_key: PurePath | None = None  # None: it stands in the file of the certificate
     tls_self_signed: bool = False  # make a certificate, keep it in the data folder
     object_ownership: str = "ObjectWriter"  # of new buckets (core/acl.py; docs/decisions/0007)
+    console_host: str = "127.0.0.1"
+    console_port: int | None = 9001  # None: no web console
+    console_s3_url: str = ""  # where browsers find S3; empty: the host they came by, on the port of S3
+    console_plain_http: bool = False  # logging in from other machines without TLS
     log_level: str = "info"
     log_format: str = "auto"  # text, json, auto (text on a terminal)
     master_key_file: str = "auto"  # a path; auto: generated in the data folder; none: nothing is encrypted at rest

@@ -82,6 +82,16 @@ def status(as_json: bool, **options: Any) -> None:
     click.echo(json.dumps(found, indent=2)) if as_json else show.status(found)
 
 
+@main.command("console")
+@with_store_options
+@s3_option
+@reports_errors
+def console_link(**options: Any) -> None:
+    """Print a link that opens the web console, logged in as root. It is good once, for a minute."""
+    made = connect(load(**options)).ask("POST", "console")
+    click.echo(f"{made['console']}/#ticket={made['ticket']}")
+
+
 @main.group()
 def key() -> None:
     """Create, list and delete access keys.

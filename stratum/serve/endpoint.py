@@ -19,6 +19,7 @@ import trio
 from stratum.console.access import Asked, Authorise, Denied
 from stratum.console.app import add_console
 from stratum.console.metrics import RequestCounts
+from stratum.console.sessions import Sessions
 from stratum.core.config import Limits
 from stratum.engine.credentials import RootCredential
 from stratum.engine.engine import Engine
@@ -35,6 +36,7 @@ from stratum.serve.settings_values import join_address
 from stratum.serve.stopping import Stop
 from stratum.serve.tls import Tls
 from stratum.serve.watched_door import WatchedDoor
+from stratum.serve.web_endpoint import Console, make_web_app, web_listener
 
 DRAIN_SHARE = 0.5  # of Limits.shutdown_grace for requests under way; the rest is the mount's
 
@@ -47,6 +49,7 @@ class Facts:
 
     since: float  # seconds since the epoch
     mountpoint: Path | None
+    console_asked: bool = False  # somebody named the address of the console: it must be had
 
 
 async def serve_endpoint(
@@ -65,18 +68,26 @@ async def serve_endpoint(
     settings = engine.settings
     assert settings.s3_port is not None
     listener = _bind(settings.s3_host, settings.s3_port, settings.limits)
-    address = join_address(ANYWHERE.get(settings.s3_host, settings.s3_host), listener.getsockname()[1])
+    address = join_address(*_reached_at(settings.s3_host, listener))
     counts = RequestCounts()
     door = WatchedDoor(S3Door(engine, now_s=lambda: int(time.time())), counts)
     app = make_app(door, settings.limits, Hosts.of(settings))
+    sessions = Sessions(engine.credentials, trio.current_time)
+    web = web_listener(settings, asked_for=facts.console_asked)
+    web_address = "" if web is None else join_address(*_reached_at(settings.console_host, web))
+
+    def about() -> dict[str, object]:
+        return {**_about(engine, address, facts), "console": f"{settings.scheme}://{web_address}" if web else ""}
+
     add_console(
         app,
         engine,
         authorise=authorise_with(engine, time.time),
         settings=as_keys(settings),
-        about=lambda: _about(engine, address, facts),
+        about=about,
         token=metrics_token(root),
         counts=counts,
+        tickets=sessions.ticket if web else None,
     )
     grace = settings.limits.shutdown_grace * DRAIN_SHARE
     serving = Serving(limits=settings.limits, protocol=settings.connection, tls=None if tls is None else tls.context)
@@ -84,9 +95,26 @@ async def serve_endpoint(
         if tls is not None:
             watching.start_soon(tls.watch, settings.limits.tls_check_interval)
         async with trio.open_nursery() as nursery:
-            await nursery.start(partial(serve_app, app, listener, stop=stop.wait, grace=grace, serving=serving))
+            serve = partial(serve_app, stop=stop.wait, grace=grace, serving=serving)
+            if web is not None:
+                console = Console(
+                    engine=engine,
+                    door=door,
+                    sessions=sessions,
+                    about=about,
+                    token=metrics_token(root),
+                    counts=counts,
+                    s3_port=listener.getsockname()[1],
+                )
+                await nursery.start(serve, make_web_app(console), web)
+            await nursery.start(serve, app, listener)
             task_status.started(address)
         watching.cancel_scope.cancel()
+
+
+def _reached_at(host: str, listener: socket.socket) -> tuple[str, int]:
+    """Where this machine reaches a listener that was bound to `host`."""
+    return ANYWHERE.get(host, host), listener.getsockname()[1]
 
 
 def _bind(host: str, port: int, limits: Limits) -> socket.socket:

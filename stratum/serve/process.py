@@ -108,7 +108,11 @@ async def _open_doors(
     """Return the address of the endpoint when both doors answer; empty: no endpoint."""
     address = ""
     if launch.loaded.settings.s3_port is not None:
-        facts = Facts(since=time.time(), mountpoint=launch.mountpoint)
+        facts = Facts(
+            since=time.time(),
+            mountpoint=launch.mountpoint,
+            console_asked="console.address" in launch.loaded.sources,
+        )
         serve = partial(serve_endpoint, engine, launch.root.credential, facts, stop, tls=tls)
         address = await endpoints.start(serve)
     if launch.mountpoint is not None:

@@ -12,6 +12,8 @@ Room: stratum/serve. May import: core.config, serve.{settings_notify, settings_v
                  object_ownership = "ObjectWriter"                      (of new buckets; core/acl.py OWNERSHIPS)
     [s3.tls]     certificate = "/etc/s3.pem"   key = "/etc/s3.key"      (PEM; read again when they change)
                  self_signed = true                                     (instead: one is made, in the data folder)
+    [console]    address = "127.0.0.1:9001"    plain_http = false          (the web console; "none": there is none)
+                 s3_url = "https://s3.example.org"                      (where browsers find S3, behind a proxy)
     [log]        level = "info"                format = "auto"
     [mount]      close = "queued"
     [lifecycle]  day_seconds = 86400                                   (less lets rules act sooner: tests, staging)
@@ -51,6 +53,7 @@ from stratum.serve.settings_values import (
     parse_level,
     parse_log_format,
     parse_networks,
+    parse_origin,
     parse_ownership,
     parse_path,
     parse_paths,
@@ -96,6 +99,9 @@ PARSERS: dict[str, Callable[[Any], Any]] = {
     "s3.tls.certificate": parse_file,
     "s3.tls.key": parse_file,
     "s3.tls.self_signed": parse_switch,
+    "console.address": parse_address,
+    "console.s3_url": parse_origin,
+    "console.plain_http": parse_switch,
     "log.level": parse_level,
     "log.format": parse_log_format,
     "mount.close": parse_close,
@@ -115,6 +121,8 @@ FIELDS = {
     "s3.tls.certificate": "tls_certificate",
     "s3.tls.key": "tls_key",
     "s3.tls.self_signed": "tls_self_signed",
+    "console.s3_url": "console_s3_url",
+    "console.plain_http": "console_plain_http",
     "log.level": "log_level",
     "log.format": "log_format",
     "mount.close": "close",
@@ -158,6 +166,7 @@ def _settings(parsed: dict[str, Any], data: Path) -> Settings:
     if len(disks) < k + parity:
         raise Malformed(f"tier.hot.code: {k}+{parity} needs {k + parity} disks, {len(disks)} are named")
     host, port = parsed.pop("s3.address", ("127.0.0.1", 9000))
+    console_host, console_port = parsed.pop("console.address", ("127.0.0.1", 9001))
     _check_tls(parsed)
     notify = settings_notify.take_targets(parsed)
     warm = settings_tiers.take_warm(parsed, disks)
@@ -170,6 +179,8 @@ def _settings(parsed: dict[str, Any], data: Path) -> Settings:
         k=k,
         parity=parity,
         s3_host=host,
+        console_host=console_host,
+        console_port=console_port,
         s3_port=port,
         limits=Limits(**limits),
         notify=notify,
@@ -196,16 +207,19 @@ def _folders(data: Path, shards: int) -> tuple[Path, ...]:
 def as_keys(settings: Settings) -> dict[str, object]:
     """The settings by key, as values a file could hold: reading them again gives the same settings."""
     limits = {f"limits.{one.name}": getattr(settings.limits, one.name) for one in fields(Limits)}
-    return {
+    found = {
         "store.data": str(settings.data),
         "tier.hot.disks": [str(path) for path in settings.disks],
         "tier.hot.code": f"{settings.k}+{settings.parity}",
         "s3.address": join_address(settings.s3_host, settings.s3_port),
+        "console.address": join_address(settings.console_host, settings.console_port),
         **{key: _as_key(getattr(settings, name)) for key, name in FIELDS.items()},
         **settings_tiers.as_keys(settings.warm, settings.cold, settings.routes, settings.storage_classes),
         **settings_notify.as_keys(settings.notify),
         **limits,
     }
+    sections = list(dict.fromkeys(key.rpartition(".")[0] for key in found))  # a TOML file opens each only once
+    return dict(sorted(found.items(), key=lambda item: sections.index(item[0].rpartition(".")[0])))
 
 
 def _as_key(value: object) -> object:

@@ -17,6 +17,7 @@ SECONDS = {"": 1.0, "ms": 0.001, "s": 1.0, "min": 60.0, "h": 3600.0, "d": 86400.
 
 _QUANTITY = re.compile(r"(\d+(?:_\d+)*(?:\.\d+)?) *([a-zA-Z]*)", re.ASCII)
 _ADDRESS = re.compile(r"(\[[0-9a-fA-F:.]+\]|[^:\[\]\s]*):(\d{1,5})", re.ASCII)
+_ORIGIN = re.compile(r"https?://(?:[A-Za-z0-9.-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?")
 
 _DOMAIN = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*", re.ASCII)
 _ADDRESS_LIKE = re.compile(r"[0-9.]+", re.ASCII)
@@ -163,6 +164,15 @@ def parse_switch(value: object) -> bool:
 def parse_key_file(value: object) -> str:
     """Where the master keys are: a path, "auto" (generated in the data folder) or "none"."""
     return value if value in ("auto", "none") else str(parse_path(value))
+
+
+def parse_origin(value: object) -> str:
+    """scheme://host[:port] and nothing more; empty for nothing at all."""
+    if value == "":
+        return ""
+    if not isinstance(value, str) or _ORIGIN.fullmatch(value) is None:
+        raise Malformed(f"{value!r} is not http(s)://HOST[:PORT]")
+    return value
 
 
 def parse_customer_keys(value: object) -> str:

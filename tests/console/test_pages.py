@@ -23,6 +23,7 @@ GUARDED = [
     ("GET", "/-/metrics"),
     ("GET", "/-/admin/status"),
     ("GET", "/-/admin/config"),
+    ("POST", "/-/admin/console"),
     ("GET", "/-/admin/keys"),
     ("POST", "/-/admin/keys"),
     ("DELETE", "/-/admin/keys/x"),
