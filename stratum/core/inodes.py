@@ -7,8 +7,8 @@ import msgspec
 
 from stratum.core.errors import CorruptRecord
 from stratum.core.manifest import detach, inode_user
-from stratum.core.records import Inode
-from stratum.core.schema import XATTR, inode_key, orphan_key
+from stratum.core.records import Inode, decode
+from stratum.core.schema import XATTR, inode_key, orphan_key, xattr_key
 from stratum.core.txn import Txn, load, save, successor
 
 
@@ -23,6 +23,19 @@ def get_inode(txn: Txn, number: int) -> Inode:
 def stored_bytes(inode: Inode) -> int:
     """Bytes of the inode's content: more than its size, where they are encrypted."""
     return inode.size if inode.sealed is None else inode.sealed.size
+
+
+def attributes_of(txn: Txn, number: int, space: bytes = b"") -> list[tuple[bytes, bytes]]:
+    """(name, value) of an inode's extended attributes, those whose names begin with `space`. Raises CorruptRecord."""
+    prefix = XATTR + number.to_bytes(8, "big")
+    rows = txn.scan(prefix + space, successor(prefix + space))
+    return [(key[len(prefix) :], decode(key, raw, bytes)) for key, raw in rows]
+
+
+def give_attributes(txn: Txn, number: int, attributes: list[tuple[bytes, bytes]]) -> None:
+    """Set extended attributes of an inode."""
+    for name, value in attributes:
+        save(txn, xattr_key(number, name), value)
 
 
 def drop_link(txn: Txn, number: int, *, open_somewhere: bool, now: int) -> None:

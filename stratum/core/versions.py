@@ -21,7 +21,7 @@ import xxhash
 
 from stratum.core.directories import Change, DirectoryMaker, IsOpen
 from stratum.core.errors import InvalidArgument
-from stratum.core.inodes import drop_link, get_inode
+from stratum.core.inodes import attributes_of, drop_link, get_inode, give_attributes
 from stratum.core.manifest import attach, inode_user
 from stratum.core.namespace import put_entry, remove_entry, resolve
 from stratum.core.records import Bucket, Entry, Inode, Kind, Version, decode
@@ -215,10 +215,10 @@ def arrived(txn: Txn, place: Place, inode: Inode) -> Inode:
     return msgspec.structs.replace(inode, version=version, sequence=sequence)
 
 
-def keep_copy(txn: Txn, place: Place, inode: Inode) -> None:
+def keep_copy(txn: Txn, place: Place, number: int, inode: Inode) -> None:
     """Keep what the current object is now as a version: it is about to be written to in place."""
     if must_be_kept(place.bucket, inode.kind, inode):
-        keep_version(txn, place, _clone(txn, inode))
+        keep_version(txn, place, _clone(txn, number, inode))
 
 
 def retire(txn: Txn, place: Place, old: Entry) -> None:
@@ -231,7 +231,7 @@ def retire(txn: Txn, place: Place, old: Entry) -> None:
         return
     number = old.inode
     if inode.nlink > 1 or place.is_open(number):  # others may still write to it: the version gets an inode of its own
-        number = _clone(txn, inode)
+        number = _clone(txn, number, inode)
         drop_link(txn, old.inode, open_somewhere=place.is_open(old.inode), now=place.maker.now)
     keep_version(txn, place, number)
 
@@ -257,9 +257,10 @@ def keep_version(txn: Txn, place: Place, number: int) -> None:
     _save_row(txn, place, inode.sequence, row)
 
 
-def _clone(txn: Txn, inode: Inode) -> int:
+def _clone(txn: Txn, source: int, inode: Inode) -> int:
     number = take_number(txn, "inode")
     save(txn, inode_key(number), msgspec.structs.replace(inode, nlink=1))
+    give_attributes(txn, number, attributes_of(txn, source))
     if inode.content:
         attach(txn, inode.content, inode_user(number))
     return number

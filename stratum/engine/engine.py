@@ -8,7 +8,7 @@ Start: disks by identity, index (recovered from the journal if need be), volumes
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 
 import trio
@@ -28,6 +28,7 @@ from stratum.engine.consequences import Consequences
 from stratum.engine.contents import Contents
 from stratum.engine.credentials import Credentials, RootCredential
 from stratum.engine.disk_events import DiskEvents
+from stratum.engine.file_facts import FileFacts
 from stratum.engine.files import Files
 from stratum.engine.first_writes import FirstWrites
 from stratum.engine.follow_ups import FollowUps, follow_ups
@@ -88,6 +89,10 @@ class Engine:
     follow_ups: FollowUps
     tiers: Tiers
     now_ns: Callable[[], int]
+    file_facts: FileFacts = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.file_facts = FileFacts(self.meta, self.disks, self.files, self.tiers)
 
     @property
     def limits(self) -> Limits:

@@ -41,7 +41,7 @@ def publish(txn: Txn, mounted: Mounted, new: Publication) -> Inode | None:
         return None
     contents, place = mounted.contents, place_of(txn, mounted, new.number, old)
     if place is not None and (new.keep or is_locked(old, mounted.now_ns())):
-        keep_copy(txn, place.place, old)
+        keep_copy(txn, place.place, new.number, old)
     if old.sealed is not None:
         old = begun_anew(txn, new.number, old)
     content = _own_content(txn, new.number, old, needed=bool(new.spans or new.zeros))

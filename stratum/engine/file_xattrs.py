@@ -2,13 +2,17 @@
 
 Room: stratum/engine. May import: core, engine.{file_mounted, file_table}.
 
-Access control lists are attributes too; a change of one changes the mode, and the other way round (core.posix_acl).
+Three kinds, by name. `user.*` of a file is the user metadata of the object (core.user_attributes); what S3 could not
+carry for its size stays a row of the inode. `user.stratum.*` says what the store knows (`own`), or is a wish of the
+user. Everything else is a row. Access control lists are rows too; a change of one changes the mode, and the other way
+round (core.posix_acl).
 
-The kernel asks for `security.capability` before every write(2): most inodes have no attribute at all, and this
-is remembered, so that such a question does not reach the index.
+The kernel asks for `security.capability` before every write(2): most inodes have no row at all, and this is
+remembered, so that such a question does not reach the index.
 """
 
 import stat
+from collections.abc import Awaitable, Callable, Mapping
 
 import msgspec
 
@@ -17,23 +21,48 @@ from stratum.core.errors import AttributeExists, InvalidArgument, MetadataTooLar
 from stratum.core.records import Inode, Kind
 from stratum.core.schema import XATTR, inode_key, xattr_key
 from stratum.core.txn import Txn, load, save, successor
+from stratum.core.user_attributes import OWN, SPACE, metadata_bytes, to_attributes, to_metadata
 from stratum.engine.file_mounted import Mounted
 from stratum.engine.file_table import load_inode
 
-BARE_MAX = 65_536  # inodes remembered to have no attribute
+BARE_MAX = 65_536  # inodes remembered to have no row
 NAME_BYTES = 255  # XATTR_NAME_MAX
+RESERVED = SPACE + OWN
+
+WISHES: Mapping[bytes, tuple[bytes, ...]] = {
+    RESERVED + b"hint": (b"hot", b"cold"),
+    RESERVED + b"pin": (b"hot", b"warm", b"cold"),
+}
+"""What may be set in `user.stratum.`, and to what."""
+
+Fact = Callable[[int, Inode], Awaitable[bytes | None]]
+"""What the store says of an inode (number, record); None: nothing."""
 
 
 class FileXattrs:
-    """Extended attributes. Names and values are bytes; the caller checks the name space."""
+    """Extended attributes. Names and values are bytes; the caller checks the name space.
+
+    `own`: facts of the store, read-only attributes that are not listed, so that no copy tries to set them.
+    """
 
     def __init__(self, mounted: Mounted) -> None:
         self._mounted = mounted
         self._bare: dict[int, None] = {}
+        self.own: dict[bytes, Fact] = {}
 
     def has_none(self, number: int) -> bool:
-        """Is the inode known to have no attribute? False may also mean: not known."""
+        """Is the inode known to have no row? False may also mean: not known. Says nothing of `user.*`."""
         return number in self._bare
+
+    async def fact(self, number: int, name: bytes) -> bytes:
+        """The value of an attribute in `user.stratum.`. Raises NoSuchAttribute, NoSuchInode."""
+        tell = self.own.get(name)
+        if tell is None:
+            return self.get(number, name)
+        told = await tell(number, self._mounted.meta.read(lambda txn: load_inode(txn, number)))
+        if told is None:
+            raise NoSuchAttribute(name.decode(errors="replace"))
+        return told
 
     def note_bare(self, number: int) -> None:
         """The inode has no attribute: it is new."""
@@ -42,17 +71,25 @@ class FileXattrs:
         self._bare[number] = None
 
     def get(self, number: int, name: bytes) -> bytes:
-        """The value. Raises NoSuchAttribute."""
+        """The value. Raises NoSuchAttribute, of `user.*` NoSuchInode."""
+        if name.startswith(SPACE):
+            found = to_attributes(self._mounted.meta.read(lambda txn: load_inode(txn, number)).metadata).get(name)
+            if found is not None:
+                return found[0]
         if number not in self._bare:
             value = self._mounted.meta.read(lambda txn: load(txn, xattr_key(number, name), bytes))
             if value is not None:
                 return value
-            if not self.names(number):
+            if not self._rows(number):
                 self.note_bare(number)
         raise NoSuchAttribute(name.decode(errors="replace"))
 
     def names(self, number: int) -> list[bytes]:
-        """All names, in byte order."""
+        """All names, in byte order. Raises NoSuchInode."""
+        metadata = self._mounted.meta.read(lambda txn: load_inode(txn, number)).metadata
+        return sorted({*self._rows(number), *to_attributes(metadata)} - self.own.keys())
+
+    def _rows(self, number: int) -> list[bytes]:
         prefix = XATTR + number.to_bytes(8, "big")
         return self._mounted.meta.read(
             lambda txn: [key[len(prefix) :] for key, _ in txn.scan(prefix, successor(prefix))]
@@ -60,7 +97,7 @@ class FileXattrs:
 
     def note_made(self, number: int, parent: int) -> None:
         """The inode is new: it has no attribute, but for the access control list that its directory gives."""
-        if self.has_none(parent) or not self.names(number):
+        if self.has_none(parent) or not self._rows(number):
             self.note_bare(number)
 
     async def set(
@@ -76,24 +113,24 @@ class FileXattrs:
         """Set an attribute. `keep_setgid`: whoever asks may set that bit, so a new list does not take it away.
 
         Raises NoSuchInode, AttributeExists (`create`), NoSuchAttribute (`replace`), MetadataTooLarge, InvalidArgument
-        (no list), NotPermitted (a default list of something that is no directory).
+        (no list, or no wish there is), NotPermitted (a fact of the store; a default list of what is no directory).
         """
-        if not 0 < len(name) <= NAME_BYTES:
-            raise InvalidArgument(f"a name of {len(name)} bytes")
-        if len(value) > self._mounted.limits.xattr_bytes:
-            raise MetadataTooLarge(f"{len(value)} bytes")
+        self._check(name, value)
         key = xattr_key(number, name)
 
         def change(txn: Txn) -> None:
-            exists = txn.get(key) is not None
+            inode = load_inode(txn, number)
+            held = to_attributes(inode.metadata).get(name) if name.startswith(SPACE) else None
+            exists = held is not None or txn.get(key) is not None
             if exists and create:
                 raise AttributeExists(name.decode(errors="replace"))
             if not exists and replace:
                 raise NoSuchAttribute(name.decode(errors="replace"))
-            inode = load_inode(txn, number)
             kept = True
             if name in posix_acl.NAMES:
                 inode, kept = _with_acl(inode, name, posix_acl.parse(value), keep_setgid=keep_setgid)
+            elif name.startswith(SPACE):
+                inode, kept = self._with_metadata(inode, name, value, held[1] if held else "")
             save(txn, inode_key(number), msgspec.structs.replace(inode, ctime=self._mounted.now_ns()))
             if kept:
                 save(txn, key, value)
@@ -104,24 +141,53 @@ class FileXattrs:
         self._mounted.apply(change)
         self._bare.pop(number, None)
 
+    def _check(self, name: bytes, value: bytes) -> None:
+        if not 0 < len(name) <= NAME_BYTES:
+            raise InvalidArgument(f"a name of {len(name)} bytes")
+        if len(value) > self._mounted.limits.xattr_bytes:
+            raise MetadataTooLarge(f"{len(value)} bytes")
+        if name.startswith(RESERVED):
+            if name not in WISHES:
+                raise NotPermitted(f"{name.decode(errors='replace')} is a fact of the store")
+            if value not in WISHES[name]:
+                told = " or ".join(word.decode() for word in WISHES[name])
+                raise InvalidArgument(f"{name.decode()} is {told}")
+
+    def _with_metadata(self, inode: Inode, name: bytes, value: bytes, old: str) -> tuple[Inode, bool]:
+        """What the record becomes, and whether the attribute is to be a row: where metadata has no room for it.
+
+        `old`: the metadata name that it stands under so far.
+        """
+        if inode.kind is not Kind.OBJECT:
+            return inode, True
+        others = {meta: text for meta, text in inode.metadata.items() if meta != old}
+        metadata = dict([*others.items(), to_metadata(name, value)])
+        room = metadata_bytes(metadata) <= self._mounted.limits.metadata_bytes
+        return msgspec.structs.replace(inode, metadata=metadata if room else others), not room
+
     async def remove(self, number: int, name: bytes) -> None:
-        """Remove an attribute; a list that is not there is removed already. Raises NoSuchInode, NoSuchAttribute."""
+        """Remove an attribute; a list that is not there is removed already.
+
+        Raises NoSuchInode, NoSuchAttribute, NotPermitted (a fact of the store).
+        """
+        if name in self.own:
+            raise NotPermitted(f"{name.decode()} is a fact of the store")
         key = xattr_key(number, name)
 
         def change(txn: Txn) -> None:
-            if txn.get(key) is None:
+            inode = load_inode(txn, number)
+            held = to_attributes(inode.metadata).get(name) if name.startswith(SPACE) else None
+            if held is None and txn.get(key) is None:
                 if name in posix_acl.NAMES:
                     return
                 raise NoSuchAttribute(name.decode(errors="replace"))
-            self._touch(txn, number)
+            kept = {meta: text for meta, text in inode.metadata.items() if held is None or meta != held[1]}
+            inode = msgspec.structs.replace(inode, metadata=kept, ctime=self._mounted.now_ns())
+            save(txn, inode_key(number), inode)
             txn.delete(key)
 
         await self._mounted.meta.room()
         self._mounted.apply(change)
-
-    def _touch(self, txn: Txn, number: int) -> None:
-        inode = load_inode(txn, number)
-        save(txn, inode_key(number), msgspec.structs.replace(inode, ctime=self._mounted.now_ns()))
 
 
 def _with_acl(inode: Inode, name: bytes, acl: posix_acl.PosixAcl, *, keep_setgid: bool) -> tuple[Inode, bool]:

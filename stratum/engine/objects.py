@@ -23,7 +23,7 @@ from stratum.core.conditions import check_delete, check_read, check_write
 from stratum.core.config import Limits
 from stratum.core.encryption import CustomerKey
 from stratum.core.errors import MarkerFound, NoSuchKey, NoSuchVersion, SourceChanged, StratumError
-from stratum.core.inodes import get_inode, stored_bytes
+from stratum.core.inodes import attributes_of, get_inode, give_attributes, stored_bytes
 from stratum.core.listing import list_page
 from stratum.core.locks import check_deletable
 from stratum.core.manifest import Span, attach, inode_user, spans_in
@@ -45,6 +45,7 @@ from stratum.core.objects import (
 from stratum.core.records import Checksum, Inode, Kind, Run
 from stratum.core.schema import inode_key, take_number
 from stratum.core.txn import Txn, save
+from stratum.core.user_attributes import SPACE
 from stratum.core.version_listing import version_page
 from stratum.core.versions import Place, Removed, mark_deleted, next_version, put_current, remove_version
 from stratum.core.views import object_at, view_of
@@ -306,7 +307,10 @@ class Objects:
             content = self._record(txn, taken.staged) if taken.staged else self.shared_content(txn, source)
             etag = taken.etag if taken.staged or taken.sealed else source.etag
             new = copied(spec, source, content=content, etag=etag, checksum=checksum, sealed=taken.sealed)
-            return self.publish(txn, bucket, key, new)
+            more = attributes_of(txn, opened.view.inode_number, SPACE) if spec.metadata is None else []
+            view, changes = self.publish(txn, bucket, key, new)
+            give_attributes(txn, view.inode_number, more)  # those that metadata has no room for (engine/file_xattrs.py)
+            return view, changes
 
         try:
             return await self.commit(change)
