@@ -52,11 +52,18 @@ export async function configurations(body, bucket, chosen = "versioning") {
 
 async function read(bucket, kind) {
   try {
-    return await (await s3("GET", bucket, "", { [kind]: "" })).text();
+    const found = await (await s3("GET", bucket, "", { [kind]: "" })).text();
+    return saysNothing(found) ? "" : found;
   } catch (error) {
     if (error.status === 404) return "";
     throw error;
   }
+}
+
+// Some configurations are always there, without anything in them.
+function saysNothing(source) {
+  if (!source.trimStart().startsWith("<")) return false;
+  return new DOMParser().parseFromString(source, "application/xml").documentElement.childElementCount === 0;
 }
 
 // Indented for people; what is saved is what stands in the editor.

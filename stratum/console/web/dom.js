@@ -26,6 +26,7 @@ let hiding = 0;
 export function notice(text, bad = false) {
   const box = document.getElementById("notice");
   box.textContent = text;
+  if (!text) return void (box.className = "");
   box.className = bad ? "shown bad-news" : "shown";
   clearTimeout(hiding);
   hiding = setTimeout(() => (box.className = ""), bad ? 9000 : 4000);

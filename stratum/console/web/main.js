@@ -42,6 +42,7 @@ async function route() {
   const [name, ...rest] = location.hash.replace(/^#\/?/, "").split("/").map(decodeURIComponent);
   const known = PAGES[name] && (who.root || !PAGES[name][2]) ? name : who.root ? "overview" : "buckets";
   showHead(known);
+  notice("");
   const page = document.getElementById("page");
   page.setAttribute("aria-busy", "true");
   try {

@@ -2,6 +2,7 @@
 
 import { button, bytes, dialog, el, notice, sure, table, tier, time } from "./dom.js";
 import { admin, all, s3, text, upload, xml } from "./server.js";
+import { explained } from "./tiers.js";
 
 const PAGE = 200;
 
@@ -142,8 +143,7 @@ async function link(box, bucket, found, seconds) {
 async function explain(box, bucket, found) {
   const path = `explain/${bucket}/${found.key.split("/").map(encodeURIComponent).join("/")}`;
   const told = await admin("GET", path + (found.version ? `?version=${encodeURIComponent(found.version)}` : ""));
-  if (told.sentence) box.append(el("p", {}, told.sentence));
-  box.append(el("pre", {}, JSON.stringify(told, null, 2)));
+  box.append(explained(told));
 }
 
 async function move(bucket, found, to) {

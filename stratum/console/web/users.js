@@ -54,8 +54,8 @@ async function keysOf(id) {
   const box = el("div", {});
   const again = async () => box.replaceWith(await keysOf(id));
   box.append(
-    form([field("What the key is for", "name", { maxlength: 64, grow: true })], "Make a key", async ({ name }) => {
-      const made = await admin("POST", "admin/keys", { name, user: id });
+    form([field("What the key is for", "purpose", { maxlength: 64, grow: true })], "Make a key", async ({ purpose }) => {
+      const made = await admin("POST", "admin/keys", { name: purpose, user: id });
       dialog("The secret key is shown only this once",
         el("pre", {}, `export AWS_ACCESS_KEY_ID=${made.access_key}\nexport AWS_SECRET_ACCESS_KEY=${made.secret_key}`));
       await again();
