@@ -18,6 +18,7 @@ from stratum.s3.hosts import Hosts
 from stratum.s3.serve import Serving, open_listener, serve_app
 from stratum.store.remote import RemoteBucket
 from tests.engine.conftest import ROOT, engine_at
+from tests.engine.s3_servers import ACCESS, SECRET
 
 os.environ.setdefault("AWS_EC2_METADATA_DISABLED", "true")
 LIMITS = replace(Limits(), cold_request_time=10.0, cold_attempts=2)
@@ -63,6 +64,18 @@ async def remote_backend(folder, monkeypatch, **settings):
     set_credentials(monkeypatch)
     async with remote_service(folder / "remote") as (_, url), trio.open_nursery() as nursery:
         backend = RemoteBucket(cold_tier(url, **settings), bytes(16), LIMITS)
+        nursery.start_soon(backend.run)
+        yield backend
+        nursery.cancel_scope.cancel()
+
+
+@asynccontextmanager
+async def served_backend(url, monkeypatch, **settings):
+    """The backend at a server of tests.engine.s3_servers."""
+    monkeypatch.setenv("COLD_ACCESS", ACCESS)
+    monkeypatch.setenv("COLD_SECRET", SECRET)
+    async with trio.open_nursery() as nursery:
+        backend = RemoteBucket(cold_tier(url, addressing="path", **settings), bytes(16), LIMITS)
         nursery.start_soon(backend.run)
         yield backend
         nursery.cancel_scope.cancel()

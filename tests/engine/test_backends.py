@@ -1,4 +1,7 @@
-"""What every backend has to do, whatever stands behind it: in memory, on warm disks, a bucket of an S3 endpoint."""
+"""What every backend has to do, whatever stands behind it: in memory, on warm disks, a bucket of an S3 endpoint.
+
+The endpoints are Stratum's own, moto, and `rclone serve s3`: real servers, the last two processes of their own.
+"""
 
 import hashlib
 import random
@@ -12,18 +15,29 @@ from stratum.core.records import Held
 from stratum.store.backends import BackendDown, BackendRefuses, Head, HeldMissing, HeldWrong
 from stratum.store.guarded import Guarded
 from tests.engine.conftest import ROOT
-from tests.engine.remote import LIMITS, remote_backend
+from tests.engine.remote import LIMITS, remote_backend, served_backend
+from tests.engine.s3_servers import KINDS, Servers
 from tests.engine.tiered import tiered_engine
 from tests.fakes.backend import FakeBackend
 
 
-@pytest.fixture(params=["in memory", "warm", "remote"])
-async def backend(request, tmp_path, monkeypatch):
+@pytest.fixture(scope="session")
+def servers():
+    found = Servers()
+    yield found
+    found.close()
+
+
+@pytest.fixture(params=["in memory", "warm", "remote", *KINDS])
+async def backend(request, tmp_path, monkeypatch, servers):
     if request.param == "in memory":
         yield FakeBackend()
     elif request.param == "warm":
         async with tiered_engine(tmp_path) as engine:
             yield engine.tiers.mover.target("warm")
+    elif request.param in KINDS:
+        async with served_backend(servers.url(request.param), monkeypatch) as found:
+            yield found
     else:
         async with remote_backend(tmp_path, monkeypatch) as found:
             yield found
