@@ -95,6 +95,8 @@ class Operations:
     async def lookup(self, parent_inode: int, name: bytes, ctx: RequestContext) -> Node | None:
         """Find a name; that there is none is an answer too."""
         node = self._files.names.lookup(parent_inode, name)
+        if node is None and self._files.names.comes_unannounced(parent_inode, name):
+            raise Refused(errno.ENOENT)  # which the kernel does not remember
         return None if node is None else self._told(*node)
 
     async def forget(self, inode_list: Sequence[tuple[int, int]]) -> None:

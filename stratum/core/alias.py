@@ -13,6 +13,8 @@ Room: stratum/core. May import: core.errors, core.names.
     object, directory with a zero byte in its name              `%file%a%00b`, `%dir%a%00b`
     object, directory whose name is itself an alias             `%file%%25file%25a`, `%dir%%25dir%25`
     whatever would be shown under more than 255 bytes           `%long%` start of the name `%` SHA-256 in hex
+    nothing: earlier versions (engine/file_history.py)          `%versions%`; `.versions` too, unless that is stored
+    object, directory `%versions%`                              `%file%%25versions%25`, `%dir%%25versions%25`
 
 In `%file%` and `%dir%` a zero byte is written `%00` and a percent sign `%25`; every other byte stands for itself.
 
@@ -32,7 +34,7 @@ from hashlib import sha256
 from stratum.core.errors import InvalidArgument, NameTooLong
 from stratum.core.names import FILE_NAME_BYTES
 
-FILE, DIRECTORY, LONG = b"%file%", b"%dir%", b"%long%"
+FILE, DIRECTORY, LONG, VERSIONS = b"%file%", b"%dir%", b"%long%", b"%versions%"
 _LONG_ALIAS = re.compile(rb"%long%[^/\0]*%[0-9a-f]{64}", re.DOTALL)
 _LONG_START = FILE_NAME_BYTES - len(LONG) - 65  # bytes of the name itself in a long alias
 _NOT_ESCAPED = re.compile(rb"%(?!25|00)")  # a percent sign that `_escape` does not write
@@ -45,6 +47,7 @@ class Form(Enum):
     FILE = "exactly the object"
     DIRECTORY = "exactly the directory"
     LONG = "the entry whose long alias this is"
+    VERSIONS = "no entry, but the earlier versions of those here"
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,12 +64,14 @@ class Visible:
 
     @property
     def candidates(self) -> tuple[bytes, ...]:
-        """The stored names it may be for, the first that exists wins; none for LONG: that has to be looked for."""
+        """The stored names it may be for, the first that exists wins; none for LONG: that has to be looked for,
+        and for VERSIONS."""
         return {
             Form.PLAIN: (self.base + b"/", self.base),
             Form.FILE: (self.base,),
             Form.DIRECTORY: (self.base + b"/",),
             Form.LONG: (),
+            Form.VERSIONS: (),
         }[self.form]
 
 
@@ -75,6 +80,8 @@ def parse(visible: bytes) -> Visible:
     plain = Visible(Form.PLAIN, visible)
     if len(visible) > FILE_NAME_BYTES:
         return plain
+    if visible == VERSIONS:
+        return Visible(Form.VERSIONS, visible)
     if _LONG_ALIAS.fullmatch(visible):
         return Visible(Form.LONG, visible)
     for form, mark in ((Form.FILE, FILE), (Form.DIRECTORY, DIRECTORY)):
@@ -110,13 +117,13 @@ def stored_name_to_make(visible: bytes, *, directory: bool) -> bytes:
     """Return the stored name under which a new entry is to be made.
 
     Raises NameTooLong, also for a long alias that is nobody's (the name it stands for cannot be known), and
-    InvalidArgument for an alias that stands for the other kind.
+    InvalidArgument for an alias that stands for the other kind, or for what is never stored.
     """
     parsed = parse(visible)
     if parsed.form is Form.LONG or len(visible) > FILE_NAME_BYTES:
         raise NameTooLong(visible[:40].decode(errors="replace"))
-    if parsed.form is (Form.FILE if directory else Form.DIRECTORY):
-        raise InvalidArgument(f"{visible.decode(errors='replace')!r} is an alias of the other kind")
+    if parsed.form in (Form.FILE if directory else Form.DIRECTORY, Form.VERSIONS):
+        raise InvalidArgument(f"{visible.decode(errors='replace')!r} is an alias of something else")
     return parsed.base + b"/" if directory else parsed.base
 
 

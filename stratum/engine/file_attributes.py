@@ -1,6 +1,6 @@
 """The verbs of the mount on attributes: mode, owner, times, size, and what the file system as a whole has room for.
 
-Room: stratum/engine. May import: core, store.disks, engine.{file_mounted, file_table, file_xattrs}.
+Room: stratum/engine. May import: core, store.disks, engine.{file_history, file_mounted, file_table, file_xattrs}.
 """
 
 import stat
@@ -12,6 +12,7 @@ from stratum.core.config import Settings
 from stratum.core.records import Inode
 from stratum.core.schema import inode_key, xattr_key
 from stratum.core.txn import Txn, save
+from stratum.engine.file_history import History, check_changeable, in_view
 from stratum.engine.file_mounted import Mounted
 from stratum.engine.file_table import FileTable, load_inode
 from stratum.engine.file_xattrs import note_mode
@@ -44,21 +45,23 @@ class Room:
 class FileAttributes:
     """Attributes of inodes."""
 
-    def __init__(self, mounted: Mounted, table: FileTable, disks: Disks, settings: Settings) -> None:
+    def __init__(self, mounted: Mounted, table: FileTable, disks: Disks, settings: Settings, history: History) -> None:
         self._mounted = mounted
+        self._history = history
         self._table = table
         self._disks = disks
         self._settings = settings
 
     def get(self, number: int) -> Inode:
         """The inode as the mount shows it. Raises NoSuchInode."""
-        return self._table.record(number)
+        return self._history.record(number) if in_view(number) else self._table.record(number)
 
     async def set(self, number: int, to: AttributeChange, *, opened: bool = False) -> Inode:
         """Set attributes, return the result. A new size is published as by close, unless the file is `opened`.
 
-        Raises NoSuchInode, IsADirectory, TooLarge.
+        Raises NoSuchInode, IsADirectory, TooLarge, ReadOnly.
         """
+        check_changeable(number)
         if to.size is not None:
             file = self._table.use(number)
             file.truncate(to.size)
@@ -98,6 +101,7 @@ class FileAttributes:
 
         Raises NoSuchInode.
         """
+        check_changeable(number)
         now = self._mounted.now_ns()
 
         def bare(txn: Txn) -> bool:

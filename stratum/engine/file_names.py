@@ -1,9 +1,10 @@
 """The verbs of the mount on names: look up, list, make, link, rename, remove.
 
-Room: stratum/engine. May import: core, engine.{buckets, file_mounted, file_table, file_xattrs}.
+Room: stratum/engine. May import: core, engine.{buckets, file_history, file_mounted, file_table, file_xattrs}.
 
 Every verb is one change: visible at once, durable with the next group commit, in the order of the calls. Names are
 those of the mount, aliases included (core.alias). Directory 1 holds the buckets: a directory made there is a bucket.
+What is in a folder `.versions` cannot be changed: every verb that would raises ReadOnly (file_history).
 """
 
 import stat
@@ -44,16 +45,16 @@ from stratum.core.txn import Txn, save
 from stratum.core.views import EMPTY_MD5
 from stratum.engine.buckets import Buckets
 from stratum.engine.file_digest import md5_of
+from stratum.engine.file_history import VIEW_NAMES, History, Listed, Node, check_changeable, in_view
 from stratum.engine.file_mounted import Mounted
 from stratum.engine.file_table import FileTable, load_inode
 from stratum.engine.file_versions import has_arrived, has_left, was_replaced, was_unlinked
 from stratum.engine.file_xattrs import inherit_acl
 from stratum.engine.locking import check_may_move
 
-T = TypeVar("T")
+__all__ = ["Caller", "FileNames", "Listed", "Node"]
 
-Node = tuple[int, Inode]
-"""An inode number and its record as the mount shows it."""
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,29 +65,21 @@ class Caller:
     gid: int
 
 
-@dataclass(frozen=True, slots=True)
-class Listed:
-    """An entry of a directory as the mount lists it. `cookie`: its place, which no other entry ever has."""
-
-    name: bytes
-    stored: bytes
-    cookie: int
-    number: int
-    inode: Inode
-
-
 class FileNames:
     """Names of one tree."""
 
-    def __init__(self, mounted: Mounted, table: FileTable, buckets: Buckets) -> None:
+    def __init__(self, mounted: Mounted, table: FileTable, buckets: Buckets, history: History) -> None:
         self._mounted = mounted
         self._table = table
         self._buckets = buckets
+        self._history = history
 
     # --- looking --------------------------------------------------------------------------------------------
 
     def lookup(self, parent: int, name: bytes) -> Node | None:
         """What a name leads to, or None. Raises NoSuchInode, NameTooLong."""
+        if in_view(parent):
+            return self._history.lookup(parent, name)
 
         def query(txn: Txn) -> Node | None:
             if name in (b".", b".."):
@@ -99,11 +92,17 @@ class FileNames:
         node = self._mounted.meta.read(query)
         if node is None:
             check_length(name)
-            return None
+            return self._history.enter(parent, name)
         return node[0], self._table.shown(*node)
+
+    def comes_unannounced(self, parent: int, name: bytes) -> bool:
+        """May the name be there later without anybody telling the kernel?"""
+        return in_view(parent) or name in VIEW_NAMES
 
     def list(self, directory: int, after: bytes | None, limit: int) -> list[Listed]:
         """At most `limit` entries above the stored name `after`, in stored order. Raises CorruptRecord."""
+        if in_view(directory):
+            return self._history.list(directory, after, limit)
 
         def query(txn: Txn) -> list[Listed]:
             listed: list[Listed] = []
@@ -118,6 +117,8 @@ class FileNames:
 
     def stored_name_at(self, directory: int, cookie: int) -> bytes | None:
         """The stored name of the entry with a cookie; None if there is none any more. Reads the whole directory."""
+        if in_view(directory):
+            return self._history.stored_name_at(directory, cookie)
 
         def query(txn: Txn) -> bytes | None:
             shown = visible_children(txn, directory)
@@ -168,6 +169,7 @@ class FileNames:
         size: int = 0,
         rdev: int = 0,
     ) -> Node:
+        check_changeable(parent)
         now = self._mounted.now_ns()
 
         def change(txn: Txn) -> Node:
@@ -204,6 +206,7 @@ class FileNames:
 
         Raises EntryExists, BucketExists, InvalidBucketName, NameTooLong, NoSuchInode.
         """
+        check_changeable(parent)
         permissions = stat.S_IFDIR | stat.S_IMODE(mode)
         if parent == ROOT_INODE:
             return await self._make_bucket(name, permissions, who)
@@ -236,6 +239,7 @@ class FileNames:
 
         Raises NotPermitted (a directory, or beside the buckets), TooManyLinks, EntryExists, NoSuchKey, NameTooLong.
         """
+        check_changeable(number, parent)
         now = self._mounted.now_ns()
 
         def change(txn: Txn) -> Node:
@@ -260,6 +264,7 @@ class FileNames:
 
     async def unlink(self, parent: int, name: bytes) -> None:
         """Take away a name that is no directory's. Raises NoSuchKey, IsADirectory, NameTooLong."""
+        check_changeable(parent)
         now = self._mounted.now_ns()
 
         def change(txn: Txn) -> None:
@@ -274,6 +279,7 @@ class FileNames:
 
         Raises NoSuchKey, NotADirectory, DirectoryNotEmpty, BucketNotEmpty, NameTooLong.
         """
+        check_changeable(parent)
         if parent == ROOT_INODE:
             await self._buckets.delete(_bucket_name(name), tell=False)
             return
@@ -296,6 +302,7 @@ class FileNames:
 
         Raises what core.rename raises, and CrossesBuckets for what object lock holds in place.
         """
+        check_changeable(parent, new_parent)
         now = self._mounted.now_ns()
 
         def change(txn: Txn) -> None:

@@ -1,6 +1,6 @@
 """Extended attributes of inodes.
 
-Room: stratum/engine. May import: core, engine.{file_mounted, file_table}.
+Room: stratum/engine. May import: core, engine.{file_history, file_mounted, file_table}.
 
 Three kinds, by name. `user.*` of a file is the user metadata of the object (core.user_attributes); what S3 could not
 carry for its size stays a row of the inode. `user.stratum.*` says what the store knows (`own`), or is a wish of the
@@ -22,6 +22,7 @@ from stratum.core.records import Inode, Kind
 from stratum.core.schema import XATTR, inode_key, xattr_key
 from stratum.core.txn import Txn, load, save, successor
 from stratum.core.user_attributes import OWN, SPACE, metadata_bytes, to_attributes, to_metadata
+from stratum.engine.file_history import check_changeable, is_folder, real
 from stratum.engine.file_mounted import Mounted
 from stratum.engine.file_table import load_inode
 
@@ -52,10 +53,13 @@ class FileXattrs:
 
     def has_none(self, number: int) -> bool:
         """Is the inode known to have no row? False may also mean: not known. Says nothing of `user.*`."""
-        return number in self._bare
+        return number in self._bare or is_folder(number)
 
     async def fact(self, number: int, name: bytes) -> bytes:
         """The value of an attribute in `user.stratum.`. Raises NoSuchAttribute, NoSuchInode."""
+        if is_folder(number):
+            raise NoSuchAttribute(name.decode(errors="replace"))
+        number = real(number)
         tell = self.own.get(name)
         if tell is None:
             return self.get(number, name)
@@ -72,6 +76,7 @@ class FileXattrs:
 
     def get(self, number: int, name: bytes) -> bytes:
         """The value. Raises NoSuchAttribute, of `user.*` NoSuchInode."""
+        number = real(number)
         if name.startswith(SPACE):
             found = to_attributes(self._mounted.meta.read(lambda txn: load_inode(txn, number)).metadata).get(name)
             if found is not None:
@@ -86,6 +91,9 @@ class FileXattrs:
 
     def names(self, number: int) -> list[bytes]:
         """All names, in byte order. Raises NoSuchInode."""
+        if is_folder(number):
+            return []
+        number = real(number)
         metadata = self._mounted.meta.read(lambda txn: load_inode(txn, number)).metadata
         return sorted({*self._rows(number), *to_attributes(metadata)} - self.own.keys())
 
@@ -115,6 +123,7 @@ class FileXattrs:
         Raises NoSuchInode, AttributeExists (`create`), NoSuchAttribute (`replace`), MetadataTooLarge, InvalidArgument
         (no list, or no wish there is), NotPermitted (a fact of the store; a default list of what is no directory).
         """
+        check_changeable(number)
         self._check(name, value)
         key = xattr_key(number, name)
 
@@ -170,6 +179,7 @@ class FileXattrs:
 
         Raises NoSuchInode, NoSuchAttribute, NotPermitted (a fact of the store).
         """
+        check_changeable(number)
         if name in self.own:
             raise NotPermitted(f"{name.decode()} is a fact of the store")
         key = xattr_key(number, name)

@@ -20,6 +20,7 @@ from stratum.engine.buckets import Buckets
 from stratum.engine.consequences import Consequences
 from stratum.engine.contents import Contents
 from stratum.engine.file_attributes import FileAttributes
+from stratum.engine.file_history import History, check_changeable, in_view, real
 from stratum.engine.file_mounted import Memory, Mounted
 from stratum.engine.file_names import Caller, FileNames
 from stratum.engine.file_open import OpenFile
@@ -60,8 +61,9 @@ class Files:
         mounted = Mounted(meta, contents, limits, now_ns, Memory(limits.dirty_bytes), sealing, consequences)
         table = FileTable(mounted)
         mounted.is_open = table.is_pinned
-        self.names = FileNames(mounted, table, buckets)
-        self.attributes = FileAttributes(mounted, table, disks, settings)
+        self._history = History(mounted, table)
+        self.names = FileNames(mounted, table, buckets, self._history)
+        self.attributes = FileAttributes(mounted, table, disks, settings, self._history)
         self.xattrs = FileXattrs(mounted)
         self._mounted = mounted
         self._table = table
@@ -75,8 +77,12 @@ class Files:
     def open(self, number: int, *, writes: bool, truncate: bool = False) -> int:
         """Open a regular file, return a handle.
 
-        Raises NoSuchInode, IsADirectory, NotPermitted; to read an encrypted one CustomerKeyNeeded, NoMasterKey.
+        Raises NoSuchInode, IsADirectory, NotPermitted, ReadOnly; to read an encrypted one CustomerKeyNeeded,
+        NoMasterKey.
         """
+        if writes:
+            check_changeable(number)
+        number = real(number)
         if not writes and number not in self._table.files:
             check_readable(self._mounted, self._table.record(number))
         file = self._table.use(number)
@@ -164,11 +170,18 @@ class Files:
 
     def pin(self, number: int, times: int = 1) -> None:
         """The kernel was told of an inode: its record stays until `unpin`."""
-        self._table.pin(number, times)
+        if in_view(number):
+            self._history.pin(number, times)
+        else:
+            self._table.pin(number, times)
 
     def unpin(self, forgotten: Iterable[tuple[int, int]]) -> None:
         """The kernel forgot inodes: (number, times)."""
-        self._table.unpin(forgotten)
+        known = list(forgotten)
+        for number, times in known:
+            if in_view(number):
+                self._history.unpin(number, times)
+        self._table.unpin([each for each in known if not in_view(each[0])])
 
     def is_pinned(self, number: int) -> bool:
         """Is the inode open, or known to the kernel?"""
