@@ -22,10 +22,11 @@ ARROWS = {
     "stratum.store": {"stratum.core"},
     "stratum.engine": {"stratum.core", "stratum.store"},
     "stratum.s3": {"stratum.core", "stratum.engine"},
+    "stratum.rpc": {"stratum.core", "stratum.engine"},
     "stratum.console": {"stratum.core", "stratum.engine"},
     "stratumfs": {"stratum.core", "stratum.engine"},
     "stratum.serve": {
-        "stratum.core", "stratum.store", "stratum.engine", "stratum.s3", "stratum.console", "stratumfs",
+        "stratum.core", "stratum.store", "stratum.engine", "stratum.s3", "stratum.rpc", "stratum.console", "stratumfs",
     },
 }  # fmt: skip
 

@@ -178,6 +178,8 @@ class Settings:
     console_port: int | None = 9001  # None: no web console
     console_s3_url: str = ""  # where browsers find S3; empty: the host they came by, on the port of S3
     console_plain_http: bool = False  # logging in from other machines without TLS
+    rpc_host: str = "127.0.0.1"
+    rpc_port: int | None = None  # None: no native interface
     log_level: str = "info"
     log_format: str = "auto"  # text, json, auto (text on a terminal)
     master_key_file: str = "auto"  # a path; auto: generated in the data folder; none: nothing is encrypted at rest

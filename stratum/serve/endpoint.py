@@ -5,6 +5,7 @@ Room: stratum/serve. May import: everything. Here the two siblings meet: the con
 
 import hashlib
 import hmac
+import logging
 import os
 import socket
 import time
@@ -37,6 +38,8 @@ from stratum.serve.stopping import Stop
 from stratum.serve.tls import Tls
 from stratum.serve.watched_door import WatchedDoor
 from stratum.serve.web_endpoint import Console, make_web_app, web_listener
+
+log = logging.getLogger(__name__)
 
 DRAIN_SHARE = 0.5  # of Limits.shutdown_grace for requests under way; the rest is the mount's
 
@@ -95,6 +98,7 @@ async def serve_endpoint(
         if tls is not None:
             watching.start_soon(tls.watch, settings.limits.tls_check_interval)
         async with trio.open_nursery() as nursery:
+            await _serve_native(engine, door, tls, stop, nursery)
             serve = partial(serve_app, stop=stop.wait, grace=grace, serving=serving)
             if web is not None:
                 console = Console(
@@ -110,6 +114,19 @@ async def serve_endpoint(
             await nursery.start(serve, app, listener)
             task_status.started(address)
         watching.cancel_scope.cancel()
+
+
+async def _serve_native(engine: Engine, door: WatchedDoor, tls: Tls | None, stop: Stop, nursery: trio.Nursery) -> None:
+    """Start the native interface, where there is one. Raises OSError, ImportError (the extra `rpc` is missing)."""
+    settings = engine.settings
+    if settings.rpc_port is None:
+        return
+    from stratum.serve.rpc_endpoint import make_rpc, rpc_credentials, serve_rpc  # only here: an extra
+
+    credentials = None if tls is None else await trio.to_thread.run_sync(rpc_credentials, tls)
+    address = join_address(settings.rpc_host, settings.rpc_port)
+    port = await nursery.start(partial(serve_rpc, make_rpc(engine, door, credentials), address, stop=stop.wait))
+    log.info("the native interface answers", extra={"address": join_address(settings.rpc_host, port)})
 
 
 def _reached_at(host: str, listener: socket.socket) -> tuple[str, int]:

@@ -14,6 +14,7 @@ Room: stratum/serve. May import: core.config, serve.{settings_notify, settings_v
                  self_signed = true                                     (instead: one is made, in the data folder)
     [console]    address = "127.0.0.1:9001"    plain_http = false          (the web console; "none": there is none)
                  s3_url = "https://s3.example.org"                      (where browsers find S3, behind a proxy)
+    [rpc]        address = "none"                                      (HOST:PORT of the native interface, gRPC)
     [log]        level = "info"                format = "auto"
     [mount]      close = "queued"
     [lifecycle]  day_seconds = 86400                                   (less lets rules act sooner: tests, staging)
@@ -99,6 +100,7 @@ PARSERS: dict[str, Callable[[Any], Any]] = {
     "s3.tls.certificate": parse_file,
     "s3.tls.key": parse_file,
     "s3.tls.self_signed": parse_switch,
+    "rpc.address": parse_address,
     "console.address": parse_address,
     "console.s3_url": parse_origin,
     "console.plain_http": parse_switch,
@@ -166,6 +168,7 @@ def _settings(parsed: dict[str, Any], data: Path) -> Settings:
     if len(disks) < k + parity:
         raise Malformed(f"tier.hot.code: {k}+{parity} needs {k + parity} disks, {len(disks)} are named")
     host, port = parsed.pop("s3.address", ("127.0.0.1", 9000))
+    rpc_host, rpc_port = parsed.pop("rpc.address", ("127.0.0.1", None))
     console_host, console_port = parsed.pop("console.address", ("127.0.0.1", 9001))
     _check_tls(parsed)
     notify = settings_notify.take_targets(parsed)
@@ -179,6 +182,8 @@ def _settings(parsed: dict[str, Any], data: Path) -> Settings:
         k=k,
         parity=parity,
         s3_host=host,
+        rpc_host=rpc_host,
+        rpc_port=rpc_port,
         console_host=console_host,
         console_port=console_port,
         s3_port=port,
@@ -212,6 +217,7 @@ def as_keys(settings: Settings) -> dict[str, object]:
         "tier.hot.disks": [str(path) for path in settings.disks],
         "tier.hot.code": f"{settings.k}+{settings.parity}",
         "s3.address": join_address(settings.s3_host, settings.s3_port),
+        "rpc.address": join_address(settings.rpc_host, settings.rpc_port),
         "console.address": join_address(settings.console_host, settings.console_port),
         **{key: _as_key(getattr(settings, name)) for key, name in FIELDS.items()},
         **settings_tiers.as_keys(settings.warm, settings.cold, settings.routes, settings.storage_classes),

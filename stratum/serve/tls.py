@@ -44,6 +44,11 @@ class Tls:
         """For the next handshake."""
         return self._context
 
+    def pem(self) -> tuple[bytes, bytes]:
+        """(key, chain) as they are now; blocking. For servers that keep no SSLContext. Raises OSError."""
+        chain, key = self._files
+        return (key or chain).read_bytes(), chain.read_bytes()
+
     def refresh(self) -> None:
         """Look at the files; blocking."""
         try:

@@ -83,7 +83,7 @@ def test_every_field_of_the_settings_can_be_set():
     }
     in_sections |= {"warm", "cold", "routes", "storage_classes"}
     in_sections |= {"log_level", "log_format", "close", "limits", "day_seconds", "notify"}
-    in_sections |= {"console_host", "console_port", "console_s3_url", "console_plain_http"}
+    in_sections |= {"console_host", "console_port", "console_s3_url", "console_plain_http", "rpc_host", "rpc_port"}
     in_sections |= {"master_key_file", "master_key_env", "customer_keys"}
     assert {field.name for field in fields(Settings)} == in_sections
     assert {f"limits.{field.name}" for field in fields(Limits)} <= set(PARSERS)
@@ -96,7 +96,12 @@ def test_every_setting_is_also_an_environment_variable(key, tmp_path):
     values |= {"s3.region": "eu", "log.level": "error", "log.format": "text", "mount.close": "durable"}
     values |= {"encryption.master_key_file": "/k", "encryption.customer_keys": "tls"}
     values |= {"s3.website_domains": "web.example.org"}
-    values |= {"console.address": ":2", "console.s3_url": "https://s3.example.org", "console.plain_http": "true"}
+    values |= {
+        "rpc.address": ":3",
+        "console.address": ":2",
+        "console.s3_url": "https://s3.example.org",
+        "console.plain_http": "true",
+    }
     values |= {"s3.connection": "h11", "s3.tls.certificate": "/a", "s3.tls.key": "/b", "s3.tls.self_signed": "true"}
     values |= {"s3.object_ownership": "BucketOwnerEnforced"}
     values |= {"s3.domains": "s3.example.org", "s3.proxies": "10.0.0.0/8,::1"}
