@@ -2,6 +2,7 @@
 
 Writes format-<n>.tar.xz (the disks and the index of a store that was stopped, started and killed) and format-<n>.json
 (what is in it). Once a version is released its golden store is never made again: it must stay readable for ever.
+Format 1 is that of 0.1 (`fill` and `describe` here), 2 that of 0.2 (it has all that 1 has, and everything.py).
 
 Room: tests. May import: stratum, tests.engine.
 """
@@ -19,14 +20,17 @@ import trio
 from stratum.core.config import Limits, Settings
 from stratum.core.objects import CopySpec, ListQuery, PartName, PutSpec, UploadSpec
 from stratum.core.records import Checksum
-from stratum.core.schema import ROOT_INODE
-from stratum.engine.engine import Engine, open_engine
+from stratum.core.schema import ROOT_INODE, xattr_key
+from stratum.core.txn import scan_records
+from stratum.engine.engine import Engine
 from stratum.engine.file_names import Caller
-from tests.engine.conftest import ROOT, Clock, read_all
+from tests.engine.conftest import Clock, read_all
 from tests.engine.crash import Killed, kill
 from tests.engine.operations import Body, bytes_of
+from tests.fakes.backend import FakeBackend
+from tests.golden import everything
 
-FORMAT = 1
+FORMAT = 2
 HERE = Path(__file__).parent
 SMALL = Limits(cell_bytes=4096, volume_bytes=48 * 1024, pack_bytes=12_000, part_bytes_min=1, map_bytes=1 << 24)
 WHO = Caller(1000, 100)
@@ -149,7 +153,7 @@ def _tree(engine: Engine, directory: int, path: str) -> dict:
     for entry in engine.files.names.list(directory, None, 1000):
         inode = entry.inode
         name = path + entry.name.decode()
-        xattrs = {x.decode(): engine.files.xattrs.get(entry.number, x).decode() for x in _names(engine, entry.number)}
+        xattrs = _attributes(engine, entry.number)
         shown[name] = [
             entry.number, oct(inode.mode), inode.uid, inode.gid, inode.nlink, inode.size, inode.mtime,
             inode.target.decode(), xattrs,
@@ -159,20 +163,24 @@ def _tree(engine: Engine, directory: int, path: str) -> dict:
     return shown
 
 
-def _names(engine: Engine, number: int) -> list[bytes]:
-    return engine.files.xattrs.names(number)
+def _attributes(engine: Engine, number: int) -> dict[str, str]:
+    """The attributes that are stored as such, whatever a door makes of them."""
+    rows = engine.meta.read(lambda txn: list(scan_records(txn, xattr_key(number, b""), bytes)))
+    return {name.decode(): value.decode() for name, value in rows}
 
 
 async def make(folder: Path) -> dict:
     """Make the store in `folder`; it ends with a kill, so that the journal holds what no snapshot has."""
-    clock, described = Clock(), {}
-    settings = settings_for(folder, replace(SMALL, journal_segment_bytes=6000))
-    async with open_engine(settings, root=ROOT, now_ns=clock) as engine:
+    clock, described, cold = Clock(), {}, FakeBackend()
+    limits = replace(SMALL, journal_segment_bytes=20_000, reap_delay=0.0, reap_interval=1e6, seal_delay=0.0)
+    async with everything.opened(folder, limits, clock, cold) as engine:
         await fill(engine)
+        await everything.fill(engine)
     try:
-        async with open_engine(settings, root=ROOT, now_ns=clock) as engine:
+        async with everything.opened(folder, limits, clock, cold) as engine:
             await engine.objects.put("golden", b"last", Body(bytes_of(6000, "last")), PutSpec(metadata={"no": "stop"}))
-            described = await describe(engine)
+            described = await describe(engine) | {"more": await everything.describe(engine)}
+            everything.keep_cold(cold, folder / everything.COLD)
             await kill(engine)
     except* Killed:
         pass
@@ -187,7 +195,7 @@ def main() -> None:
         for lock in Path(folder).rglob("lock.mdb"):
             lock.unlink()
         with tarfile.open(HERE / f"format-{FORMAT}.tar.xz", "w:xz") as archive:
-            for name in ("data", "disks"):
+            for name in ("data", "disks", "warm", everything.COLD):
                 archive.add(Path(folder) / name, name)
 
 
