@@ -28,6 +28,7 @@ import trio
 import trio_asyncio
 from aiobotocore.config import AioConfig
 from aiobotocore.httpsession import AIOHTTPSession
+from aiohttp import ClientError as BrokenAnswer  # a body that ends early is none of botocore's errors
 from aiohttp import ClientSession, TraceConfig
 from aiohttp.abc import AbstractResolver, ResolveResult
 from botocore.exceptions import BotoCoreError, ClientError
@@ -105,7 +106,7 @@ class RemoteBucket:
             if isinstance(judged, BackendRefuses):
                 self._refused = True  # the credentials may be others by now: they are read again
             raise judged from error
-        except (BotoCoreError, OSError, TimeoutError, ValueError) as error:
+        except (BotoCoreError, BrokenAnswer, OSError, TimeoutError, ValueError, KeyError) as error:
             inner = getattr(error, "kwargs", {}).get("error", "")  # of botocore, where a connection was not made
             raise BackendDown(f"{self.name}: {type(error).__name__}: {error} {inner}".rstrip()) from error
 
@@ -228,7 +229,7 @@ class RemoteBucket:
     async def _put_parts(self, stream: Stream, held: Held, digest: "hashlib._Hash") -> None:
         named = self._named(held.key)
         made = await self._ask(lambda client: client.create_multipart_upload(**named, **self._described(held)))
-        upload = {**named, "UploadId": made["UploadId"]}
+        upload = {**named, "UploadId": self._told(made, "UploadId")}
         try:
             parts = [part async for part in self._parts(stream, upload, digest)]
             size = sum(part.pop("Size") for part in parts)
@@ -250,7 +251,13 @@ class RemoteBucket:
                 sent = {**upload, "PartNumber": number, "ContentMD5": base64.b64encode(md5).decode(), "Body": body}
                 answer = await self._ask(lambda client, sent=sent: client.upload_part(**sent))  # type: ignore[misc]
                 self._check_etag(answer, md5)
-                yield {"PartNumber": number, "ETag": answer["ETag"], "Size": len(body)}
+                yield {"PartNumber": number, "ETag": self._told(answer, "ETag"), "Size": len(body)}
+
+    def _told(self, answer: Mapping[str, Any], name: str) -> str:
+        """What an answer has to tell."""
+        if not answer.get(name):
+            raise BackendDown(f"{self.name}: an answer without {name}")
+        return str(answer[name])
 
     async def _abort(self, upload: Mapping[str, str]) -> None:
         """Parts of an upload that came to nothing cost money. What cannot be aborted now is found by `page`."""

@@ -8,6 +8,7 @@ import random
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import trio
 
@@ -56,9 +57,12 @@ class Chance:
         return fault
 
 
-async def run_moves(folder: Path, moves: int, seed: int, share: float = 0.2) -> Found:
-    """Move objects between three tiers until `moves` are done, with readers beside; then look at everything."""
-    found, cold = Found(), FakeBackend()
+async def run_moves(folder: Path, moves: int, seed: int, share: float = 0.2, cold: Any = None) -> Found:
+    """Move objects between three tiers until `moves` are done, with readers beside; then look at everything.
+
+    `cold`: another than the backend in memory, with the same attributes (tests.engine.served_cold).
+    """
+    found, cold = Found(), cold if cold is not None else FakeBackend()
     chance = Chance(seed, share, found)
     turns = random.Random(seed)
     bodies: dict[bytes, bytes] = {}
