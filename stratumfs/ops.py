@@ -218,10 +218,30 @@ class Operations:
         return self._files.xattrs.get(inode, name)
 
     @answered
-    async def setxattr(self, inode: int, name: bytes, value: bytes, ctx: RequestContext) -> None:
-        """Set an extended attribute (pyfuse3 has looked at the flags already)."""
+    async def setxattr(
+        self,
+        inode: int,
+        name: bytes,
+        value: bytes,
+        ctx: RequestContext,
+        flags: int = 0,
+        keep_setgid: bool | None = None,
+    ) -> None:
+        """Set an extended attribute (pyfuse3 has looked at the flags already).
+
+        `keep_setgid`: may who asks set that bit? None: to be found out.
+        """
         _check_xattr_space(name)
-        await self._files.xattrs.set(inode, name, value, keep_setgid=self._may_set_gid(inode, name, ctx))
+        if keep_setgid is None:
+            keep_setgid = self._may_set_gid(inode, name, ctx)
+        await self._files.xattrs.set(
+            inode,
+            name,
+            value,
+            create=bool(flags & os.XATTR_CREATE),
+            replace=bool(flags & os.XATTR_REPLACE),
+            keep_setgid=keep_setgid,
+        )
 
     def _may_set_gid(self, inode: int, name: bytes, ctx: RequestContext) -> bool:
         """chmod(2) lets only root and members of a file's group keep its set-gid bit; so does a change of its list."""

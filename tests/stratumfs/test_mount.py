@@ -9,6 +9,7 @@ import stat
 import subprocess
 import sys
 from contextlib import asynccontextmanager
+from functools import partial
 from hashlib import md5
 from pathlib import Path
 
@@ -23,11 +24,11 @@ pytestmark = pytest.mark.fuse
 
 
 @asynccontextmanager
-async def mounted(folder: Path, engine):
+async def mounted(folder: Path, engine, transport):
     place = folder / "mnt"
     place.mkdir(exist_ok=True)
     async with trio.open_nursery() as nursery:
-        await nursery.start(mount, engine, place)
+        await nursery.start(partial(mount, transport=transport), engine, place)
         yield place
         nursery.cancel_scope.cancel()
 
@@ -40,8 +41,8 @@ async def engine(tmp_path):
 
 
 @pytest.fixture
-async def place(tmp_path, engine):
-    async with mounted(tmp_path, engine) as mountpoint:
+async def place(tmp_path, engine, transport):
+    async with mounted(tmp_path, engine, transport) as mountpoint:
         yield mountpoint / "bucket"
 
 
@@ -345,10 +346,10 @@ async def test_holes_read_as_zeros_and_take_no_room(engine, place):
     assert (await engine.objects.head("bucket", b"f")).size == 1 << 40
 
 
-async def test_everything_is_there_again_after_a_stop_with_files_open(tmp_path):
+async def test_everything_is_there_again_after_a_stop_with_files_open(tmp_path, transport):
     async with engine_at(tmp_path) as engine:
         await engine.buckets.create("bucket", "alice")
-        async with mounted(tmp_path, engine) as root:
+        async with mounted(tmp_path, engine, transport) as root:
             fd = await there(os.open, root / "bucket/open", os.O_CREAT | os.O_RDWR)
             await there(os.write, fd, b"not closed")
             gone = await there(os.open, root / "bucket/gone", os.O_CREAT | os.O_RDWR)
@@ -356,17 +357,17 @@ async def test_everything_is_there_again_after_a_stop_with_files_open(tmp_path):
             await there(os.unlink, root / "bucket/gone")
         for left in (fd, gone):
             assert errno_of(os.close, left) == "ENOTCONN"
-    async with engine_at(tmp_path) as engine, mounted(tmp_path, engine) as root:
+    async with engine_at(tmp_path) as engine, mounted(tmp_path, engine, transport) as root:
         assert await there((root / "bucket/open").read_bytes) == b"not closed"
         assert await there(os.listdir, root / "bucket") == ["open"]
 
 
-async def test_umount_from_outside_ends_the_mount(tmp_path, engine):
+async def test_umount_from_outside_ends_the_mount(tmp_path, engine, transport):
     place = tmp_path / "mnt"
     place.mkdir()
     with trio.fail_after(5):
         async with trio.open_nursery() as nursery:
-            await nursery.start(mount, engine, place)
+            await nursery.start(partial(mount, transport=transport), engine, place)
             await there((place / "bucket/f").write_bytes, b"kept")
             await there(lambda: subprocess.run(["umount", place], check=True))
     assert await get(engine, b"f") == b"kept"
@@ -383,9 +384,9 @@ async def test_a_bug_in_a_handler_is_an_error_of_one_call_and_not_the_end_of_the
     await there((place / "x").write_bytes, b"fine")
 
 
-async def test_where_nothing_can_be_mounted_it_says_so(tmp_path, engine):
+async def test_where_nothing_can_be_mounted_it_says_so(tmp_path, engine, transport):
     with pytest.raises(CannotMount, match="missing"):
-        await mount(engine, tmp_path / "missing", [])
+        await mount(engine, tmp_path / "missing", [], transport=transport)
 
 
 async def test_the_room_of_the_disks_less_parity_is_shown(place):

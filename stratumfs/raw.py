@@ -1,0 +1,248 @@
+"""The mount in the kernel's own words: requests from /dev/fuse, answered on the trio loop.
+
+Room: stratumfs. May import: stratumfs.{device, errnos, ops, protocol, requests}.
+
+One task *leads*: it reads requests until there are none left and answers each on the spot. Where an answer has to
+wait for something, the task that has begun it stays with it, and another one takes the lead. So a request that needs
+no waiting costs no switch of tasks, and one that does costs one.
+
+Invariants
+    D1  At most one task leads. If none does, all of them have a request under way, and the first that is done leads.
+    D2  Whatever a request holds and whatever its handler does, it is answered once, and the next one is read.
+    D3  No more than `TASKS` requests are under way, and no turn of the loop answers more than `AT_ONCE`.
+"""
+
+import errno
+import logging
+import os
+import struct
+from collections.abc import Callable, Coroutine, Generator, Iterable
+from contextlib import suppress
+from pathlib import Path
+from types import coroutine
+from typing import Any, TypeVar
+
+import trio
+
+from stratumfs import protocol as wire
+from stratumfs.device import close_mounted, open_mounted
+from stratumfs.errnos import Refused
+from stratumfs.ops import Operations
+from stratumfs.protocol import Head, Init, Op
+from stratumfs.requests import Requests
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+TASKS = 128  # requests under way; the largest takes 1 MiB
+AT_ONCE = 32  # requests answered in one turn of the loop
+MAX_BACKGROUND = 64  # requests the kernel sends ahead, instead of 12
+GONE = {errno.ENODEV, errno.ECONNABORTED}  # unmounted
+
+WANTED = (
+    Init.ASYNC_READ
+    | Init.ATOMIC_O_TRUNC
+    | Init.EXPORT_SUPPORT
+    | Init.BIG_WRITES
+    | Init.DO_READDIRPLUS
+    | Init.READDIRPLUS_AUTO
+    | Init.ASYNC_DIO
+    | Init.PARALLEL_DIROPS
+    | Init.POSIX_ACL
+    | Init.ABORT_ERROR
+    | Init.MAX_PAGES
+    | Init.CACHE_SYMLINKS  # what a symbolic link says never changes
+    | Init.EXPLICIT_INVAL_DATA  # an inode's bytes change through this mount alone (docs/decisions/0014)
+    | Init.SETXATTR_EXT
+    | Init.INIT_EXT
+)
+
+
+@coroutine
+def staying(work: Coroutine[Any, Any, T], waits: Callable[[], None]) -> Generator[Any, Any, T]:
+    """Run `work` in this task; call `waits` when it has to wait for the first time."""
+    try:
+        trap = work.send(None)
+    except StopIteration as done:
+        return done.value
+    waits()
+    while True:
+        try:
+            sent = yield trap
+        except BaseException as error:
+            step, value = work.throw, error
+        else:
+            step, value = work.send, sent
+        try:
+            trap = step(value)
+        except StopIteration as done:
+            return done.value
+
+
+class RawSession:
+    """One mount. See `stratumfs.mount.Session`."""
+
+    def __init__(self, operations: Operations, mountpoint: Path, options: Iterable[str]) -> None:
+        self._operations = operations
+        self._requests = Requests(operations)
+        self._handlers = self._requests.handlers
+        self._mountpoint = mountpoint
+        self._options = tuple(options)
+        self._device = -1
+        self._buffer = memoryview(bytearray(wire.REQUEST_BYTES))  # reading into a new one costs ten times as much
+        self._buffers = [self._buffer]
+        self._nursery: trio.Nursery
+        self._tasks = 0
+        self._resting = trio.lowlevel.ParkingLot()
+        self._led = False  # does a task lead?
+        self._over = trio.Event()
+
+    # --- the session ----------------------------------------------------------------------------------------
+
+    async def open(self) -> None:
+        """Mount. Raises CannotMount."""
+        self._device = await trio.to_thread.run_sync(open_mounted, self._mountpoint, self._options)
+
+    async def serve(self) -> None:
+        """Answer until it is unmounted, or told to `end`."""
+        async with trio.open_nursery() as nursery:
+            self._nursery = nursery
+            self._call_for_a_leader()
+            await self._over.wait()
+
+    def end(self) -> None:
+        """Answer what is under way, then no more."""
+        self._over.set()
+        trio.lowlevel.notify_closing(self._device)
+        self._resting.unpark_all()
+
+    async def close(self) -> None:
+        """Unmount, if it is still mounted."""
+        device, self._device = self._device, -1
+        if device >= 0:
+            await trio.to_thread.run_sync(close_mounted, device, self._mountpoint)
+
+    def forget_name(self, directory: int, name: bytes) -> None:
+        """Have the kernel forget a name. Blocking. Raises FileNotFoundError, OSError."""
+        os.write(self._device, wire.inval_entry(directory, name))
+
+    def forget_attributes(self, number: int) -> None:
+        """Have the kernel forget attributes. Blocking. Raises FileNotFoundError, OSError."""
+        os.write(self._device, wire.inval_inode(number, content=False))
+
+    # --- tasks ----------------------------------------------------------------------------------------------
+
+    def _call_for_a_leader(self) -> None:
+        """The lead is free: let a task take it that rests, or a new one; if there are enough, the next that is done."""
+        self._led = False
+        if self._resting:
+            self._led = True
+            self._resting.unpark()
+        elif self._tasks < TASKS:
+            self._led = True
+            self._tasks += 1
+            self._nursery.start_soon(self._work)
+
+    async def _work(self) -> None:
+        """Lead, rest, lead again. Begun, and woken, by whoever gives the lead away."""
+        while not self._over.is_set():
+            await self._lead()
+            if self._over.is_set():
+                return
+            if self._led:
+                await self._resting.park()
+            else:
+                self._led = True
+
+    async def _lead(self) -> None:
+        """Answer requests until one had to wait for something: by then somebody else leads, or nobody (D1)."""
+        while not self._over.is_set():
+            for _ in range(AT_ONCE):
+                request = self._next()
+                if request is None:
+                    break
+                if await self._serve_one(request):
+                    return
+            else:
+                await trio.lowlevel.checkpoint()
+                continue
+            if not self._over.is_set():
+                with suppress(trio.ClosedResourceError):  # of `end`
+                    await trio.lowlevel.wait_readable(self._device)
+
+    def _next(self) -> bytes | None:
+        """The next request; None if there is none now, or will never be."""
+        while True:
+            try:
+                length = os.readv(self._device, self._buffers)
+                return bytes(self._buffer[:length])
+            except BlockingIOError:
+                return None
+            except OSError as error:
+                if error.errno in (errno.EINTR, errno.ENOENT):  # ENOENT: it was taken back meanwhile
+                    continue
+                if error.errno not in GONE:
+                    log.error("the mount ends: its requests cannot be read: %s", error)
+                self.end()
+                return None
+
+    async def _serve_one(self, request: bytes) -> bool:
+        """Answer one request; return whether the lead was given away meanwhile."""
+        waited = False
+
+        def waits() -> None:
+            nonlocal waited
+            waited = True
+            self._call_for_a_leader()
+
+        try:
+            head = wire.head_of(request)
+        except struct.error:
+            log.error("a request of %d bytes is none", len(request))
+            return False
+        answer = await staying(self._answer(head, request[wire.HEAD_BYTES :]), waits)
+        if answer is not None:
+            self._send(answer)
+        return waited
+
+    async def _answer(self, head: Head, body: bytes) -> bytes | None:
+        """What to answer; nothing that a request brings about gets out of here (D2)."""
+        try:
+            handler = self._handlers.get(head.opcode)
+            if handler is None:
+                return self._answer_other(head, body)
+            answer = await handler(head, body)
+            return None if answer is None else wire.answer(head.unique, answer)
+        except Refused as refused:
+            return wire.refusal(head.unique, refused.errno)
+        except Exception:
+            log.exception("a request of the kernel failed", extra={"opcode": head.opcode})
+            return wire.refusal(head.unique, errno.EIO)
+
+    def _answer_other(self, head: Head, body: bytes) -> bytes | None:
+        """What is about the conversation itself, and what we do not know."""
+        if head.opcode == Op.INIT:
+            return self._answer_init(head, body)
+        if head.opcode == Op.DESTROY:
+            return wire.answer(head.unique, b"")
+        if head.opcode in (Op.INTERRUPT, Op.NOTIFY_REPLY):
+            return None
+        return wire.refusal(head.unique, errno.ENOSYS)
+
+    def _answer_init(self, head: Head, body: bytes) -> bytes:
+        offer = wire.offer_in(body)
+        if offer.major != wire.MAJOR or offer.minor < wire.OLDEST_MINOR:
+            log.critical("this kernel speaks version %d.%d of FUSE", offer.major, offer.minor)
+            return wire.refusal(head.unique, errno.EPROTO)
+        self._requests.long_setxattr = bool(offer.flags & Init.SETXATTR_EXT)
+        self._operations.init()
+        return wire.answer(head.unique, wire.answer_init(offer, WANTED, MAX_BACKGROUND))
+
+    def _send(self, answer: bytes) -> None:
+        try:
+            os.write(self._device, answer)
+        except OSError as error:
+            if error.errno in GONE or error.errno == errno.ENOENT:  # ENOENT: nobody waits for it any more
+                return
+            log.error("an answer was not taken: %s", error)
