@@ -1,6 +1,8 @@
 """The native interface: a real gRPC client against a real engine, and the same rules as over S3."""
 
+import contextlib
 import os
+import random
 import time
 from functools import partial
 from pathlib import Path
@@ -11,11 +13,12 @@ import trio
 from grpc_tools import protoc
 
 from contrib.rpc.client import Client
-from stratum.rpc.messages import DESCRIPTION, message
+from stratum.rpc.messages import DESCRIPTION, message, methods
 from stratum.rpc.server import serve_rpc
 from stratum.s3.door import S3Door
 from stratum.serve.rpc_endpoint import make_rpc, rpc_credentials
 from stratum.serve.self_signed import renew
+from stratum.serve.settings_file import load_settings
 from stratum.serve.tls import Tls
 from tests.engine.conftest import ROOT, engine_at
 
@@ -132,18 +135,59 @@ async def test_copy_rename_and_delete(native):
     assert [entry.key for entry in left] == ["three"]
 
 
-async def test_calls_that_are_not_signed_or_signed_for_another_call_are_refused(native):
-    name = Name(bucket="bucket", key="key")
+METHODS = [(service, method) for service in ("Objects", "Store") for method in methods(service)]
+
+
+@pytest.mark.parametrize("service, method", METHODS, ids=[method for _, method in METHODS])
+async def test_every_method_refuses_what_is_not_signed_for_it(native, service, method):
     await native.put("key", b"x")
-    unsigned = native.channel.unary_unary(
-        "/stratum.v1.Objects/Delete", request_serializer=Name.SerializeToString, response_deserializer=bytes
+    path = f"/stratum.v1.{service}/{method}"
+    request, response, takes, gives = methods(service)[method]
+    kind = f"{'stream' if takes else 'unary'}_{'stream' if gives else 'unary'}"
+    bare = getattr(native.channel, kind)(
+        path, request_serializer=request.SerializeToString, response_deserializer=response.FromString
     )
-    assert (await refused(native, unsigned, name))[0] == grpc.StatusCode.UNAUTHENTICATED
-    liar = Client(native.channel, ROOT.access_key, "guess")
-    assert (await refused(native, liar.Objects.Delete, name))[0] == grpc.StatusCode.UNAUTHENTICATED
-    other = native.client._signed(unsigned, "/stratum.v1.Objects/Head")  # the signature of a Head, on a Delete
-    assert (await refused(native, other, name))[0] == grpc.StatusCode.UNAUTHENTICATED
+    other = next(f"/stratum.v1.{each[0]}/{each[1]}" for each in METHODS if each != (service, method))
+    nobody, liar = (
+        Client(native.channel, "STRNOBODY", ROOT.secret_key),
+        Client(native.channel, ROOT.access_key, "guess"),
+    )
+    for call in (bare, nobody._signed(bare, path), liar._signed(bare, path), native.client._signed(bare, other)):
+        asked = iter([request()]) if takes else request()
+        assert (await refused(native, call, asked))[0] == grpc.StatusCode.UNAUTHENTICATED
     assert (await native.get("key"))[1] == b"x"
+
+
+def _drain(call, request):
+    found = call(request)
+    return list(found) if hasattr(found, "__iter__") else found
+
+
+async def test_no_bytes_of_a_message_end_the_server(native):
+    noise = random.Random(1)
+    for service, method in METHODS:
+        path = f"/stratum.v1.{service}/{method}"
+        _, _, takes, gives = methods(service)[method]
+        kind = f"{'stream' if takes else 'unary'}_{'stream' if gives else 'unary'}"
+        call = native.client._signed(getattr(native.channel, kind)(path), path)
+        for size in (0, 1, 7, 100, 5000):
+            body = noise.randbytes(size)
+            with contextlib.suppress(grpc.RpcError):
+                await native.call(_drain, call, iter([body]) if takes else body)
+    await native.put("key", b"still here")
+    assert (await native.get("key"))[1] == b"still here"
+
+
+async def test_hostile_keys_come_back_as_themselves(native):
+    for key in ("..", "../../etc/passwd", "a//b", "%2e%2e", "./x", "a/../b", "\\", "x" * 1024, "a\u202eb", "<&>\"'"):
+        await native.put(key, key.encode())
+        assert (await native.get(key))[1] == key.encode()
+    with pytest.raises(grpc.RpcError, match="KeyTooLong"):
+        await native.put("x" * 1025, b"x")
+
+
+def test_there_is_no_native_interface_unless_it_is_asked_for():
+    assert load_settings(None, {}).settings.rpc_port is None
 
 
 async def test_a_user_may_do_what_it_may_do_over_s3_and_is_no_operator(native):
