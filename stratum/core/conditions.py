@@ -14,6 +14,7 @@ from stratum.core.objects import Condition
 from stratum.core.records import Inode
 
 SECOND = 10**9  # ns
+MILLISECOND = 10**6
 
 
 def check_read(condition: Condition, current: Inode, *, copying: bool = False) -> Literal["ok", "not_modified"]:
@@ -76,6 +77,15 @@ def _names(etags: Iterable[str], etag: str) -> bool:
     return any(each in ("*", etag) for each in etags)
 
 
+def last_modified(mtime: int) -> int:
+    """Return what S3 shows of a modification time, both in nanoseconds: rounded up to the millisecond.
+
+    XML has milliseconds, a file nanoseconds. Cut off, every file would be newer than its object, and `aws s3 sync`
+    would copy it again; rounded up, it is not, in either direction. A header shows the second that this is in.
+    """
+    return -(-mtime // MILLISECOND) * MILLISECOND
+
+
 def _modified(inode: Inode) -> int:
     """Last-Modified as HTTP shows it, in whole seconds."""
-    return inode.mtime // SECOND
+    return last_modified(inode.mtime) // SECOND

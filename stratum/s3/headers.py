@@ -1,6 +1,6 @@
 """Request headers: which are stored with an object, conditions, ranges, dates.
 
-Room: stratum/s3. May import: core.{config, errors, objects}, s3.errors.
+Room: stratum/s3. May import: core.{conditions, config, errors, objects}, s3.errors.
 
 `headers` is everywhere a map of lower-case names to values, repeated fields joined by commas (`Request.header_map`).
 
@@ -16,6 +16,7 @@ from datetime import UTC, datetime
 from email.utils import formatdate, parsedate_to_datetime
 from functools import lru_cache
 
+from stratum.core.conditions import MILLISECOND, last_modified
 from stratum.core.config import KIB
 from stratum.core.errors import RangeNotSatisfiable
 from stratum.core.objects import Condition
@@ -101,14 +102,15 @@ def http_date(time_ns: int) -> str:
 
 
 def iso_date(time_ns: int) -> str:
-    """Return nanoseconds since the epoch as XML shows them: whole seconds, like the header, with .000Z."""
-    return _iso_second(time_ns // NANOSECONDS)
+    """Return nanoseconds since the epoch as XML shows them, rounded up to milliseconds (core.conditions)."""
+    seconds, rest = divmod(last_modified(time_ns), NANOSECONDS)
+    return f"{_iso_second(seconds)}.{rest // MILLISECOND:03}Z"
 
 
 @lru_cache(maxsize=4096)
 def _iso_second(seconds: int) -> str:
     """A listing shows many objects of the same second."""
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S.000Z")
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")
 
 
 def parse_http_date(text: str) -> int | None:

@@ -7,7 +7,7 @@ storage_class, xml}.
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
-from stratum.core.conditions import check_read
+from stratum.core.conditions import check_read, last_modified
 from stratum.core.errors import RangeNotSatisfiable
 from stratum.core.objects import ObjectView
 from stratum.core.records import Checksum
@@ -118,7 +118,7 @@ def validators(view: ObjectView) -> list[Header]:
     """What a 304 carries."""
     return [
         (b"etag", quoted(view.etag).encode()),
-        (b"last-modified", http_date(view.inode.mtime).encode()),
+        (b"last-modified", http_date(last_modified(view.inode.mtime)).encode()),
         *([(b"x-amz-version-id", view.version.encode())] if view.version else []),
     ]
 

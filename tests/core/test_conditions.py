@@ -17,8 +17,8 @@ MODIFIED = 1000  # seconds since the epoch
 
 
 def an_object(etag: str = "e") -> Inode:
-    """Modified a moment after the second 1000 began: HTTP dates cannot tell."""
-    moment = MODIFIED * SECOND + 999_999_999
+    """Modified well within the second 1000: HTTP dates cannot tell. (The last millisecond is shown as the next.)"""
+    moment = MODIFIED * SECOND + 998_999_999
     return Inode(Kind.OBJECT, 0o100644, 0, 0, 1, 0, moment, moment, moment, moment, etag=etag)
 
 

@@ -1,11 +1,13 @@
 """Request headers: what is stored, what is refused, ranges, dates, conditions."""
 
 import re
+from datetime import datetime
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from stratum.core.conditions import last_modified
 from stratum.core.errors import RangeNotSatisfiable
 from stratum.core.objects import Condition
 from stratum.s3.errors import S3Error
@@ -19,6 +21,7 @@ from stratum.s3.headers import (
     named_condition,
     object_headers,
     parse_copy_range,
+    parse_date,
     parse_etags,
     parse_http_date,
     parse_range,
@@ -106,7 +109,15 @@ def test_repeated_headers_are_joined():
 @given(st.integers(0, 2**33))
 def test_an_http_date_reads_back(seconds):
     assert parse_http_date(http_date(seconds * 10**9 + 999_999_999)) == seconds
-    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.000Z", iso_date(seconds * 10**9 + 5))
+
+
+@given(st.integers(0, 2**63 - 1))
+def test_a_listing_never_shows_an_object_older_than_its_file_and_agrees_with_the_header(mtime):
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", iso_date(mtime))
+    listed = datetime.fromisoformat(iso_date(mtime))
+    listed_ns = int(listed.timestamp()) * 10**9 + listed.microsecond * 1000
+    assert mtime <= listed_ns < mtime + 10**6  # else `aws s3 sync` takes the file for the newer one
+    assert parse_http_date(http_date(last_modified(mtime))) == parse_date(iso_date(mtime)) == listed_ns // 10**9
 
 
 @given(st.text(max_size=40))
