@@ -16,21 +16,24 @@ COMMAND = "from stratum.serve.mount_command import main; main()"
 class ServedMount(Served):
     """One mount of one tree. Use as a context; `bucket()` makes a folder to work in."""
 
-    def __init__(self, tree: Path) -> None:
-        super().__init__(tree)
+    def __init__(self, tree: Path, *, settings: str = "", options: str = "", address: str = "127.0.0.1:0") -> None:
+        """`options`: words for -o, with commas between."""
+        super().__init__(tree, settings=settings, address=address)
         self.mountpoint = self.base / "mnt"
+        self.options = ["-o", options] if options else []
 
     def start(self, **more: str) -> float:
         """Mount it; return the seconds that took. `more`: environment variables."""
-        begun = time.monotonic()
-        command = [sys.executable, "-c", COMMAND, "--config", str(self.config), str(self.mountpoint)]
+        begun, seen = time.monotonic(), self.log.stat().st_size if self.log.exists() else 0
+        command = [sys.executable, "-c", COMMAND, "--config", str(self.config), *self.options, str(self.mountpoint)]
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
                 command, stdout=log, stderr=log, cwd=self.base, env=self._environment() | more
             )
         while time.monotonic() - begun < READY_WITHIN_S:
-            text = self.log.read_text(errors="replace")
-            if re.search(r"^ready .*mount=", text, re.MULTILINE):
+            text = self.log.read_bytes()[seen:].decode(errors="replace")
+            if found := re.search(r"^ready (?:s3=(\S+) )?.*mount=", text, re.MULTILINE):
+                self.endpoint = found[1] or ""
                 return time.monotonic() - begun
             if self.process.poll() is not None:
                 raise RuntimeError(f"stratumfs ended with {self.process.returncode}:\n{text[-3000:]}")
