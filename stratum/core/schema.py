@@ -30,6 +30,14 @@ Room: stratum/core. May import: core.txn.
     j  left shards       j | volume                                 LeftShards (the reaper's; core/tiers.py)
     l  left with others  l | backend | 0 | key                      LeftHeld (the reaper's; core/tiers.py)
     s  wished moves      s | volume                                 Wish     (what is to be moved; engine/mover.py)
+    E  evidence          E | volume / 65                            bytes    (core/tiering/blocks.py)
+    T  touches           T | day (4 bytes) | volume                 bytes    (what a day brought; core/tiering/blocks.py)
+    G  groups            G | number (4 bytes)                       Group    (core/tiering/tables.py, as all below)
+    D  decisions         D | volume                                 History
+    Y  yardsticks        Y | name                                   PriceBook, Policy, State
+    W  weeks             W | last day (4 bytes)                     Week
+    R  roles             R | name                                   Role     (core/roles.py)
+    S  session key       S                                          SessionKey (seals tokens; core/sessions.py)
 
 A volume user of 2**63 and above is no content, but the volume 2**63 below whose stream rests there (core/tiers.py).
 """
@@ -50,6 +58,8 @@ GARBAGE, REPAIR, UPLOAD, UPLOAD_BY_KEY, PART, XATTR, ORPHAN, CREDENTIAL = (
 VERSION, NULL_VERSION, CONFIGURATION, USER, EVENT, DUE = b"w", b"z", b"f", b"y", b"h", b"d"
 NAMED_KEY = b"m"
 LEFT_SHARDS, LEFT_HELD, WISH = b"j", b"l", b"s"
+BLOCK, TOUCH, GROUP, HISTORY, YARDSTICK, WEEK = b"E", b"T", b"G", b"D", b"Y", b"W"
+ROLE, SESSION_KEY = b"R", b"S"
 
 _ID = struct.Struct(">Q")
 _TWO_IDS = struct.Struct(">QQ")
@@ -206,6 +216,11 @@ def left_held_key(backend: str, key: str) -> bytes:
 def wish_key(volume: int) -> bytes:
     """Key of a Wish."""
     return WISH + _ID.pack(volume)
+
+
+def role_key(name: str) -> bytes:
+    """Key of a Role."""
+    return ROLE + name.encode()
 
 
 def id_of(key: bytes, at: int = 1) -> int:
