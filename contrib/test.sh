@@ -19,6 +19,7 @@ pip_once "$ROOT/.venv-clients" awscli "$ROOT $AWSCLI" "$AWSCLI"
 pip_once "$ROOT/.clients/ci" clients "$CI_CLIENTS" $CI_CLIENTS
 export STRATUM_TEST_REQUIRE_CLIENTS=1
 export STRATUM_TEST_CONNECTION="${STRATUM_TEST_CONNECTION:-both}" # our HTTP/1.1 connection, and hypercorn's
+export STRATUM_TEST_TRANSPORT="${STRATUM_TEST_TRANSPORT:-both}" # our own FUSE transport, and pyfuse3
 export PATH="$PATH:$ROOT/.venv-clients/bin" STRATUM_TEST_AWS="$ROOT/.venv-clients/bin/aws"
 
 # As root the mount must be testable: a skipped test of it would be a hole nobody sees.

@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 
 READ_AHEAD_KIB = 1024  # one read request a MiB instead of eight
 MAX_BACKGROUND = 64  # requests the kernel sends ahead, instead of 12
-TRANSPORT = "pyfuse3"
+TRANSPORT = "raw"
 INVALIDATIONS_S = 2.0  # patience with the kernel at the end
 OPTIONS = ("default_permissions", "fsname=stratum", "subtype=stratumfs")
 

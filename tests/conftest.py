@@ -2,6 +2,9 @@
 
 A test marked `fuse` needs root and a usable /dev/fuse. Without them it is skipped, and the end of the run says
 so; with STRATUM_TEST_REQUIRE_FUSE=1 (set by contrib/test.sh for root) such a skip is an error instead.
+
+STRATUM_TEST_TRANSPORT says what speaks FUSE with the kernel in these tests: raw (our own, the default), pyfuse3, or
+both (set by contrib/test.sh).
 """
 
 import os
@@ -9,6 +12,13 @@ import os
 import pytest
 
 REQUIRE = "STRATUM_TEST_REQUIRE_FUSE"
+ASKED = os.environ.get("STRATUM_TEST_TRANSPORT", "raw")
+
+
+@pytest.fixture(params=("raw", "pyfuse3") if ASKED == "both" else (ASKED,))
+def transport(request: pytest.FixtureRequest) -> str:
+    """What speaks FUSE with the kernel."""
+    return request.param
 
 
 def why_no_fuse() -> str:

@@ -188,6 +188,7 @@ class Settings:
     day_seconds: int = 86_400  # what lifecycle rules take for a day when they act; less for tests and staging only
     notify: tuple[NotifyTarget, ...] = ()  # whom buckets may have told of events
     close: str = "queued"  # or durable: close() of a mounted file waits for its publication
+    transport: str = "raw"  # what speaks FUSE with the kernel; or pyfuse3: libfuse does (docs/decisions/0014)
     warm: WarmTier | None = None
     cold: tuple[ColdTier, ...] = ()  # the first one takes what no route names
     routes: tuple[TierRoute, ...] = ()  # by name; the first that matches

@@ -33,6 +33,7 @@ def main(places: tuple[str, ...], words: tuple[str, ...], guide: bool, **options
     \b
     Options (-o):
       close=durable      close() of a file returns only when it is durable (default: within 50 ms)
+      transport=pyfuse3  speak with the kernel through libfuse, not by ourselves (raw, the default)
       allow_other        other users may use the mount (default as root)
       background         return once mounted, with the server in the background: for fstab
       data=, config=, s3=, log-level=     as the long options of the same names

@@ -9,7 +9,14 @@ from dataclasses import dataclass, field
 import click
 
 # word -> parameter of `options.load`
-OURS = {"data": "data", "config": "config", "s3": "s3", "log-level": "log_level", "close": "close"}
+OURS = {
+    "data": "data",
+    "config": "config",
+    "s3": "s3",
+    "log-level": "log_level",
+    "close": "close",
+    "transport": "transport",
+}
 
 # What mount(8), systemd and mount.fuse3 pass on, and what says nothing new to FUSE.
 IGNORED = {

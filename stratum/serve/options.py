@@ -83,9 +83,16 @@ def load(
     s3: str | None = None,
     log_level: str | None = None,
     close: str | None = None,
+    transport: str | None = None,
 ) -> Loaded:
     """Read the settings, options over environment over file over defaults. Raises BadSettings."""
-    given = {"store.data": data, "s3.address": s3, "log.level": log_level, "mount.close": close}
+    given = {
+        "store.data": data,
+        "s3.address": s3,
+        "log.level": log_level,
+        "mount.close": close,
+        "mount.transport": transport,
+    }
     return load_settings(Path(config) if config else None, os.environ, given)
 
 

@@ -132,7 +132,13 @@ async def _serve_mount(
     from stratumfs.mount import mount  # only here: without a mount, libfuse need not be there
 
     with unmount:
-        await mount(engine, launch.mountpoint, launch.mount_options, task_status=task_status)
+        await mount(
+            engine,
+            launch.mountpoint,
+            launch.mount_options,
+            transport=launch.loaded.settings.transport,
+            task_status=task_status,
+        )
     stop.ask("unmounted")
 
 

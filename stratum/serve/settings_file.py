@@ -16,7 +16,7 @@ Room: stratum/serve. May import: core.config, serve.{settings_notify, settings_v
                  s3_url = "https://s3.example.org"                      (where browsers find S3, behind a proxy)
     [rpc]        address = "none"                                      (HOST:PORT of the native interface, gRPC)
     [log]        level = "info"                format = "auto"
-    [mount]      close = "queued"
+    [mount]      close = "queued"          transport = "raw"           (or "pyfuse3": libfuse speaks with the kernel)
     [lifecycle]  day_seconds = 86400                                   (less lets rules act sooner: tests, staging)
     [encryption] master_key_file = "auto"                              (a path, "auto" or "none": serve/master_key.py)
                  master_key_env = "STRATUM_MASTER_KEY"                 (the variable that holds the keys instead)
@@ -61,6 +61,7 @@ from stratum.serve.settings_values import (
     parse_seconds,
     parse_switch,
     parse_text,
+    parse_transport,
 )
 
 PREFIX = "STRATUM_"
@@ -107,6 +108,7 @@ PARSERS: dict[str, Callable[[Any], Any]] = {
     "log.level": parse_level,
     "log.format": parse_log_format,
     "mount.close": parse_close,
+    "mount.transport": parse_transport,
     "lifecycle.day_seconds": parse_count,
     "encryption.master_key_file": parse_key_file,
     "encryption.master_key_env": parse_text,
@@ -128,6 +130,7 @@ FIELDS = {
     "log.level": "log_level",
     "log.format": "log_format",
     "mount.close": "close",
+    "mount.transport": "transport",
     "lifecycle.day_seconds": "day_seconds",
     "encryption.master_key_file": "master_key_file",
     "encryption.master_key_env": "master_key_env",

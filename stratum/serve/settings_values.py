@@ -141,6 +141,11 @@ def parse_log_format(value: object) -> str:
     return _one_of(value, ("auto", "text", "json"))
 
 
+def parse_transport(value: object) -> str:
+    """What speaks FUSE with the kernel."""
+    return _one_of(value, ("raw", "pyfuse3"))
+
+
 def parse_close(value: object) -> str:
     """Whether close() of a mounted file waits until its publication is durable."""
     return _one_of(value, ("queued", "durable"))

@@ -22,9 +22,10 @@ def mountpoint(tmp_path):
 
 
 @pytest.fixture
-def start(tmp_path, mountpoint):
+def start(tmp_path, mountpoint, transport):
     def run(*arguments, s3="none"):
-        places = ["--data", str(tmp_path / "data"), "--s3", s3, *arguments, str(mountpoint)]
+        words = ["-o", f"transport={transport}"]
+        places = ["--data", str(tmp_path / "data"), "--s3", s3, *words, *arguments, str(mountpoint)]
         return Running(tmp_path, *places, name="stratumfs")
 
     return run
@@ -102,8 +103,8 @@ def test_a_second_signal_leaves_no_dead_mount(start, mountpoint):
     assert mountpoint not in mounts()
 
 
-def test_in_the_background_it_returns_when_mounted(tmp_path, mountpoint):
-    options = f"rw,_netdev,background,data={tmp_path}/data,s3=none"
+def test_in_the_background_it_returns_when_mounted(tmp_path, mountpoint, transport):
+    options = f"rw,_netdev,background,data={tmp_path}/data,s3=none,transport={transport}"
     line = [*command("stratumfs", tmp_path), "stratum", str(mountpoint), "-o", options]
     done = subprocess.run(line, env=environment(), timeout=DEADLINE, check=False, capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")

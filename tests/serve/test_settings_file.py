@@ -27,6 +27,7 @@ format = "json"
 
 [mount]
 close = "durable"
+transport = "pyfuse3"
 
 [limits]
 volume_bytes = "16MiB"
@@ -58,9 +59,10 @@ def test_a_file_sets_everything(file):
         log_level="debug",
         log_format="json",
         close="durable",
+        transport="pyfuse3",
         limits=Limits(volume_bytes=16 * MIB, reap_delay=600.0, requests=7),
     )
-    assert loaded.sources["limits.requests"].endswith("stratum.toml, line 22")
+    assert loaded.sources["limits.requests"].endswith("stratum.toml, line 23")
 
 
 def test_every_field_of_the_settings_can_be_set():
@@ -80,6 +82,7 @@ def test_every_field_of_the_settings_can_be_set():
         "tls_certificate",
         "tls_key",
         "tls_self_signed",
+        "transport",
     }
     in_sections |= {"warm", "cold", "routes", "storage_classes"}
     in_sections |= {"log_level", "log_format", "close", "limits", "day_seconds", "notify"}
@@ -94,6 +97,7 @@ def test_every_setting_is_also_an_environment_variable(key, tmp_path):
     values = {"tier.warm.disks": "/w/0:/w/1:/w/2", "tier.warm.code": "2+1"}
     values |= {"store.data": "/x", "tier.hot.disks": "/a:/b:/c", "tier.hot.code": "2+1", "s3.address": ":1"}
     values |= {"s3.region": "eu", "log.level": "error", "log.format": "text", "mount.close": "durable"}
+    values |= {"mount.transport": "pyfuse3"}
     values |= {"encryption.master_key_file": "/k", "encryption.customer_keys": "tls"}
     values |= {"s3.website_domains": "web.example.org"}
     values |= {
