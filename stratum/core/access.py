@@ -10,6 +10,7 @@ Invariants
         the bucket.
     E4  The owner of a bucket does not see into what others own in it, but may delete it (and may take it over, by
         BucketOwnerEnforced).
+    E5  What a policy of the session does not allow is refused, whoever asks: a session has no more than who began it.
 """
 
 from dataclasses import dataclass
@@ -68,11 +69,13 @@ class Ground:
     block: PublicAccessBlock
     foreign: bool = False  # others may own objects in it
     identity: tuple[Policy, ...] = ()
+    limits: tuple[Policy, ...] = ()  # of the session of who asks
 
     @property
     def policies(self) -> tuple[Policy, ...]:
         """All policies that speak about the request."""
-        return self.identity if self.policy is None else (*self.identity, self.policy)
+        own = (*self.identity, *self.limits)
+        return own if self.policy is None else (*own, self.policy)
 
     def rules(self, principal: Principal) -> bool:
         """Is it the operator, or the root of the account that owns the bucket?"""
@@ -83,6 +86,8 @@ def decide(asked: AccessRequest, ground: Ground, *, creating: bool = False) -> D
     """Decide about one action (E1 to E4). `creating`: it is part of storing an object, of which it says something."""
     principal = asked.principal
     rules = ground.rules(principal)
+    if any(evaluate((limit,), asked) is not Verdict.ALLOW for limit in ground.limits):
+        return Decision.DENY  # E5
     if asked.action in OF_THE_POLICY and rules and not ground.confirmed:
         return Decision.ALLOW
     if evaluate(ground.policies, asked) is Verdict.DENY:

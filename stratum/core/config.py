@@ -115,6 +115,18 @@ class NotifyTarget:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class OidcProvider:
+    """Who vouches for people that are no users here: `[oidc.<name>]`, an issuer of OpenID Connect."""
+
+    name: str
+    issuer: str  # exactly as tokens say it
+    audiences: tuple[str, ...]  # a token must be for one of them
+    jwks_url: str = ""  # where its keys are; empty: as its discovery document says
+    role_claim: str = ""  # a claim that must name the role; empty: the role alone says who is let in
+    allow_private: bool = False  # addresses that are not public ones are taken too
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class WarmTier:
     """A second set of local disks, with a code of its own: `[tier.warm]`."""
 
@@ -187,6 +199,7 @@ class Settings:
     customer_keys: str = "auto"  # SSE-C over TLS only (tls), also from this machine (auto), over any line (any)
     day_seconds: int = 86_400  # what lifecycle rules take for a day when they act; less for tests and staging only
     notify: tuple[NotifyTarget, ...] = ()  # whom buckets may have told of events
+    oidc: tuple[OidcProvider, ...] = ()  # whose tokens are taken for temporary credentials
     close: str = "queued"  # or durable: close() of a mounted file waits for its publication
     transport: str = "raw"  # what speaks FUSE with the kernel; or pyfuse3: libfuse does (docs/decisions/0014)
     warm: WarmTier | None = None

@@ -64,6 +64,10 @@ class NoSuchUser(NotFound):
     """No user of that canonical id."""
 
 
+class NoSuchRole(NotFound):
+    """No role of that name."""
+
+
 class NoSuchPolicy(NotFound):
     """The user has no policy of that name."""
 
@@ -208,6 +212,26 @@ class Locked(NotPermitted):
 
 class NotSealing(Invalid):
     """Encryption was asked for, but the server was started without a master key."""
+
+
+class BadSession(Invalid):
+    """A session token that this store did not give out, or not with that access key."""
+
+
+class ExpiredSession(Invalid):
+    """A session token whose time is over."""
+
+
+class BadIdentity(Invalid):
+    """A token of an identity provider that is not accepted; `str()` is what its holder may be told."""
+
+
+class ExpiredIdentity(BadIdentity):
+    """A token of an identity provider whose time is over."""
+
+
+class UnknownSigner(BadIdentity):
+    """A token that is signed with a key its provider does not publish (yet)."""
 
 
 class CustomerKeyNeeded(NotPermitted):

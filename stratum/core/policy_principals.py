@@ -13,8 +13,8 @@ How the names of AWS map to users here (core/principals.py); what is not in this
 
 Invariants
     W1  Wildcards are a principal only as the whole `*`; inside a name they are refused, as at AWS.
-    W2  Names are compared exactly, and a name counts only together with its account. Roles, sessions, federated
-        users and groups are read, but nobody here is one of them.
+    W2  Names are compared exactly, and a name counts only together with its account. Federated users and groups are
+        read, but nobody here is one of them.
 
 Source: docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements_principal.html
 """
@@ -52,11 +52,20 @@ class Name:
         if self.path == "root":
             return bool(self.account) and self.account == principal.account_id
         kind, _, name = self.path.partition("/")
+        if principal.role:
+            return self.account in ("", principal.account_id) and _is_session(kind, name, principal)
         if kind != "user" or not name:
             return False
         if not self.account:
             return name == principal.user
         return self.account == principal.account_id and name in (principal.user, principal.name)
+
+
+def _is_session(kind: str, name: str, principal: Principal) -> bool:
+    """`role/<name>` (behind any path) is every session of a role, `assumed-role/<role>/<session>` is one of them."""
+    if kind == "role":
+        return name.rpartition("/")[2] == principal.role
+    return kind == "assumed-role" and name == f"{principal.role}/{principal.session}"
 
 
 EVERYONE = (Name("*"),)

@@ -22,6 +22,9 @@ class Principal:
     operator: bool = False
     anonymous: bool = False
     account: str = ""  # id of the account; empty: an account of its own, whose root it is
+    role: str = ""  # name of the role it is in a session; then `user` is `role/<name>`, which is no user's id
+    session: str = ""  # name of the session, as who began it said
+    limits: tuple[str, ...] = ()  # policies of the session (JSON texts): what one of them does not allow is refused
 
     @property
     def account_id(self) -> str:
@@ -31,7 +34,7 @@ class Principal:
     @property
     def root(self) -> bool:
         """Is it the root of its account? The operator is that of its own."""
-        return not self.anonymous and self.account in ("", self.user)
+        return not self.anonymous and not self.role and self.account in ("", self.user)
 
 
 ANONYMOUS = Principal(anonymous=True)

@@ -40,17 +40,21 @@ from stratum.engine.objects import Objects
 from stratum.engine.opening import OpenedStore, close_store, disk_watch, open_store
 from stratum.engine.reaper import Reaper
 from stratum.engine.repairer import Repairer
+from stratum.engine.roles import Roles
 from stratum.engine.scrubber import Scrubber
 from stratum.engine.sealing import Sealing
+from stratum.engine.sessions import Sessions
 from stratum.engine.surroundings import Surroundings
 from stratum.engine.tier_backends import backends_of
 from stratum.engine.tiers import Tiers
 from stratum.engine.uploads import Uploads
 from stratum.engine.users import Users
 from stratum.engine.volume_ids import VolumeIds
+from stratum.engine.web_identities import WebIdentities
 from stratum.store.backends import Backend
 from stratum.store.disk import FolderDisk
 from stratum.store.disks import Disks
+from stratum.store.fetch import Fetch
 from stratum.store.identity import OpenDisk
 from stratum.store.meta import Meta
 from stratum.store.volumes import Volumes
@@ -90,9 +94,17 @@ class Engine:
     tiers: Tiers
     now_ns: Callable[[], int]
     file_facts: FileFacts = field(init=False)
+    roles: Roles = field(init=False)
+    sessions: Sessions = field(init=False)
+    web_identities: WebIdentities = field(init=False)
 
     def __post_init__(self) -> None:
         self.file_facts = FileFacts(self.meta, self.disks, self.files, self.tiers)
+        self.roles = Roles(self.meta, self.now_ns)
+        providers = self.settings.oidc
+        named = frozenset(each.name for each in providers)
+        self.sessions = Sessions(self.meta, self.credentials, named, self.now_ns)
+        self.web_identities = WebIdentities(providers, Fetch(), self.now_ns)
 
     @property
     def limits(self) -> Limits:

@@ -1,6 +1,6 @@
 """What decisions about access rest on, read at once: no await, so that a request that may go on loses no time.
 
-Room: stratum/engine. May import: core, store, engine.{buckets, configurations, users}.
+Room: stratum/engine. May import: core, store, engine.{buckets, configurations, roles, users}.
 
 Invariants
     G1  A refusal that says "there is none" rests on what is durable: `settled` waits for it.
@@ -19,11 +19,13 @@ from stratum.core.policy import Policy, PolicyText, parse_policy
 from stratum.core.principals import OPERATOR_ID, Principal
 from stratum.core.public_access import NO_BLOCK, PublicAccessBlock
 from stratum.core.records import Bucket, Inode, Upload, User
+from stratum.core.roles import policies_of
 from stratum.core.schema import upload_key
 from stratum.core.txn import Txn, load
 from stratum.core.views import object_at
 from stratum.engine.buckets import find_bucket
 from stratum.engine.configurations import configuration
+from stratum.engine.roles import find_role
 from stratum.engine.users import find_user, policies_in
 from stratum.store.meta import Meta
 
@@ -74,6 +76,7 @@ class Grounds:
                 block=configuration(txn, bucket, public_access.KIND, PublicAccessBlock) or NO_BLOCK,
                 foreign=found.foreign,
                 identity=_identity(txn, principal),
+                limits=_limits(principal),
             )
 
         return self._read(query)
@@ -81,7 +84,9 @@ class Grounds:
     def of_nothing(self, principal: Principal) -> Ground:
         """The grounds of what has no bucket (yet): it would be one's own."""
         identity = self._read(lambda txn: _identity(txn, principal))
-        return Ground(owner=principal.account_id, ownership=acl.WRITER, block=NO_BLOCK, identity=identity)
+        limits = _limits(principal)
+        owner = principal.account_id
+        return Ground(owner=owner, ownership=acl.WRITER, block=NO_BLOCK, identity=identity, limits=limits)
 
     def object(self, bucket: str, key: bytes, version: str | None, owner: str) -> tuple[str, Inode]:
         """The owner (canonical id) and the record of a version. `owner`: the bucket's, whose it is if nobody's else.
@@ -119,10 +124,22 @@ def _owner(txn: Txn, stored: str, default: str = OPERATOR_ID) -> str:
 
 
 def _user(txn: Txn, principal: Principal) -> User | None:
-    return None if principal.operator or principal.anonymous else find_user(txn, principal.user)
+    named = not (principal.operator or principal.anonymous or principal.role)
+    return find_user(txn, principal.user) if named else None
+
+
+def _limits(principal: Principal) -> tuple[Policy, ...]:
+    """The policies of a session: they were parsed when it began."""
+    try:
+        return tuple(parse_policy(text) for text in principal.limits)
+    except MalformedPolicy as error:
+        raise CorruptRecord("the policy of a session cannot be read") from error
 
 
 def _identity(txn: Txn, principal: Principal) -> tuple[Policy, ...]:
+    if principal.role:
+        role = find_role(txn, principal.role)
+        return () if role is None else policies_of(role)
     user = _user(txn, principal)
     return () if user is None else policies_in(user)
 

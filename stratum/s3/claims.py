@@ -7,7 +7,7 @@ sigv4-auth-using-authorization-header.html and sigv4-query-string-auth.html.
 """
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 from stratum.core.checksums import ALGORITHMS, encode_base64
@@ -61,6 +61,7 @@ class Claim:
     time_s: int
     content_sha256: str
     expires_s: int | None = None  # seconds of validity of a presigned URL; None: signed by header
+    token: str = field(default="", repr=False)  # of temporary credentials
 
     @property
     def presigned(self) -> bool:
@@ -78,8 +79,10 @@ class Claim:
         return _QUERY_MALFORMED if self.presigned else _HEADER_MALFORMED
 
 
-def claim_of(request: Request, query: Query) -> Claim | None:
+def claim_of(request: Request, query: Query, body_sha256: str | None = None) -> Claim | None:
     """Return the claim of a request, or None if it makes none.
+
+    `body_sha256`: hex digest of the body that came, of a service whose clients sign it without saying it (STS).
 
     Raises AuthorizationHeaderMalformed, AuthorizationQueryParametersError, InvalidArgument, InvalidRequest,
     InvalidToken, AccessDenied (no usable date). Version 2 is another matter: sigv2.py.
@@ -88,20 +91,23 @@ def claim_of(request: Request, query: Query) -> Claim | None:
     in_query = bool(SIGNING_PARAMETERS & query.keys())
     if authorization is not None and in_query:
         raise S3Error("InvalidArgument", "Only one auth mechanism allowed", ArgumentName="Authorization")
-    if request.header("x-amz-security-token") is not None or "X-Amz-Security-Token" in query:
-        raise S3Error("InvalidToken")  # no session credentials are ever issued
+    token, moved = request.header("x-amz-security-token"), query.get("X-Amz-Security-Token")
+    if (token is not None and (moved is not None or authorization is None)) or "" in (token, moved):
+        raise S3Error("InvalidToken")
     if authorization is not None:
-        return _from_header(request, authorization)
-    return _from_query(request, query) if in_query else None
+        claim = _from_header(request, authorization, body_sha256)
+        return claim if token is None else replace(claim, token=token)
+    claim_by_query = _from_query(request, query) if in_query else None
+    return claim_by_query if claim_by_query is None or moved is None else replace(claim_by_query, token=moved)
 
 
-def _from_header(request: Request, authorization: str) -> Claim:
+def _from_header(request: Request, authorization: str, body_sha256: str | None) -> Claim:
     if not authorization.startswith(ALGORITHM):
         raise S3Error("InvalidArgument", "Unsupported Authorization Type", ArgumentName="Authorization")
     match = _AUTHORIZATION.fullmatch(authorization) if len(authorization) <= FIELD_MAX else None
     if match is None:
         raise S3Error(_HEADER_MALFORMED)
-    content_sha256 = request.header("x-amz-content-sha256")
+    content_sha256 = request.header("x-amz-content-sha256") if body_sha256 is None else body_sha256
     if content_sha256 is None:
         raise S3Error("InvalidRequest", "Missing required header for this request: x-amz-content-sha256")
     timestamp, time_s = _date_of(request)

@@ -39,6 +39,7 @@ from stratum.s3 import (
     rename,
     service,
     storage_class,
+    sts,
     tagging,
     versioning,
     website,
@@ -158,7 +159,8 @@ class S3Door:
         """`now_s`: wall clock, whole seconds since the epoch; signatures are judged by it."""
         self._engine = engine
         self._now_s = now_s
-        self._verifier = Verifier(region=engine.settings.region, secret_of=engine.credentials.secret_of)
+        sessions, known = engine.sessions.secret_of, engine.credentials.secret_of
+        self._verifier = Verifier(region=engine.settings.region, secret_of=known, session_secret_of=sessions)
         self._hosts = Hosts.of(engine.settings)
         self._host_id = secrets.token_hex(8)
         self._under_way = 0
@@ -200,6 +202,8 @@ class S3Door:
             return cors.preflight(self._engine, request)
         if request.website:
             return await serve_website(self._engine, request, self._run)
+        if sts.is_sts(request):
+            return await sts.answer(self._engine, self._verifier, request, now_s=self._now_s())
         if is_form(request):
             call = await form_call(self._engine, request, now_s=self._now_s(), principal_of=self._signed_by)
             return await self._run(call)
@@ -229,8 +233,10 @@ class S3Door:
                 raise
             raise told from error
 
-    def _signed_by(self, access_key: str | None) -> Principal:
-        """Who asks: whose the access key is; without one, nobody in particular."""
+    def _signed_by(self, access_key: str | None, token: str) -> Principal:
+        """Who asks: whose the access key is; without one, nobody in particular. `token`: of temporary credentials."""
+        if access_key and token:
+            return self._engine.sessions.principal_of(access_key, token)
         return self._engine.credentials.principal_of(access_key) if access_key else ANONYMOUS
 
     def _call(self, request: Request, found: Route, verified: Verified) -> Call:
@@ -239,7 +245,7 @@ class S3Door:
             engine=self._engine,
             request=request,
             headers=request.header_map(),
-            principal=self._signed_by(verified.access_key),
+            principal=self._signed_by(verified.access_key, verified.token),
             signing=_signing(verified),
             route=found,
             payload=open_payload(

@@ -35,13 +35,15 @@ _SHOWN = {"policy": "policy", "awsaccesskeyid": "AWSAccessKeyId", "signature": "
 def signer_of(fields: Mapping[str, str], *, region: str, secret_of: Callable[[str], str], now_s: int) -> str | None:
     """The access key that signed the form at `now_s`, or None if it claims to be nobody's (G3).
 
-    `secret_of` raises NoSuchCredential. Raises SignatureDoesNotMatch, InvalidAccessKeyId, InvalidArgument,
-    InvalidToken, AccessDenied.
+    `secret_of` knows the token of temporary credentials, if the form has one; it raises NoSuchCredential.
+    Raises SignatureDoesNotMatch, InvalidAccessKeyId, InvalidArgument, InvalidToken, AccessDenied.
     """
-    if "x-amz-security-token" in fields:
-        raise S3Error("InvalidToken")  # no session credentials are ever issued
+    if fields.get("x-amz-security-token") == "":
+        raise S3Error("InvalidToken")
     new, old = [name for name in V4 if name in fields], [name for name in V2 if name in fields]
     if not new and not old and "policy" not in fields:
+        if "x-amz-security-token" in fields:
+            raise S3Error("InvalidToken")
         return None
     if new and old:
         raise S3Error("InvalidArgument", "Only one auth mechanism allowed", ArgumentName="x-amz-signature")

@@ -12,6 +12,7 @@ Source: docs.aws.amazon.com/AmazonS3/latest/API/RESTObjectPOST.html
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from urllib.parse import quote, urlencode, urlsplit
 
 from stratum.core.principals import Principal
@@ -40,13 +41,13 @@ SERVED = (
     "x-amz-storage-class",
     "x-amz-website-redirect-location",
 )
-SIGNATURE = ("x-amz-algorithm", "x-amz-credential", "x-amz-date", "x-amz-signature")
+SIGNATURE = ("x-amz-algorithm", "x-amz-credential", "x-amz-date", "x-amz-signature", "x-amz-security-token")
 OF_THE_REQUEST = (b"host", b"origin", b"referer", b"user-agent")  # headers that policies may look at (U1)
 STATUS, REDIRECT = "success_action_status", "success_action_redirect"
 
 
 async def form_call(
-    engine: Engine, request: Request, *, now_s: int, principal_of: Callable[[str | None], Principal]
+    engine: Engine, request: Request, *, now_s: int, principal_of: Callable[[str | None, str], Principal]
 ) -> Call:
     """The call that a form makes, its signature and policy verified at `now_s` (seconds since the epoch).
 
@@ -64,7 +65,8 @@ async def form_call(
     fields = form.filled()
     key = _key(fields)
     region = engine.settings.region
-    signer = signer_of(fields, region=region, secret_of=engine.credentials.secret_of, now_s=now_s)
+    token = fields.get("x-amz-security-token", "")
+    signer = signer_of(fields, region=region, secret_of=partial(_secret_of, engine, token), now_s=now_s)
     sizes = allowed_sizes(fields, found.bucket, now_s)
     headers = headers_of(fields)
     kept = [pair for pair in request.headers if pair[0] in OF_THE_REQUEST]
@@ -74,11 +76,17 @@ async def form_call(
         engine=engine,
         request=as_put,
         headers=as_put.header_map(),
-        principal=principal_of(signer),
+        principal=principal_of(signer, token),
         signing=Signing(auth_type=BY_FORM) if signer is not None else UNSIGNED,
         route=replace(found, level=Level.OBJECT, key=key, query=query),
         payload=open_form_payload(_Within(form, sizes, engine.limits.part_bytes_max), headers),
     )
+
+
+def _secret_of(engine: Engine, token: str, access_key: str) -> str:
+    """The secret key; of temporary credentials, if there is a token. Raises NoSuchCredential, BadSession."""
+    known = engine.credentials.secret_of
+    return engine.sessions.secret_of(access_key, token) if token else known(access_key)
 
 
 def _key(fields: Mapping[str, str]) -> bytes:

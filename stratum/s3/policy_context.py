@@ -114,7 +114,9 @@ def policy_context(facts: Facts, headers: Mapping[str, str], query: Mapping[str,
 
 
 def principal_arn(principal: Principal) -> str:
-    """The ARN of a user: the root of its account, or a user of it by name."""
+    """The ARN of a user: the root of its account, or a user or (whatever the session) a role of it by name."""
+    if principal.role:
+        return f"arn:aws:iam::{principal.account_id}:role/{principal.role}"
     name = "root" if principal.root else f"user/{principal.name or principal.user}"
     return f"arn:aws:iam::{principal.account_id}:{name}"
 
@@ -152,6 +154,12 @@ def _who(principal: Principal) -> Iterator[tuple[str, str]]:
     if principal.anonymous:
         yield "aws:principaltype", "Anonymous"
         yield "aws:userid", "anonymous"
+        return
+    if principal.role:
+        yield "aws:principaltype", "AssumedRole"
+        yield "aws:principalarn", principal_arn(principal)
+        yield "aws:principalaccount", principal.account_id
+        yield "aws:userid", f"{principal.role}:{principal.session}"
         return
     yield "aws:principaltype", "Account" if principal.root else "User"
     yield "aws:principalarn", principal_arn(principal)

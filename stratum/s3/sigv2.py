@@ -15,7 +15,7 @@ Source: docs.aws.amazon.com/AmazonS3/latest/API/RESTAuthentication.html (as of 2
 import base64
 import hmac
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from urllib.parse import unquote
 
 from stratum.s3.claims import FIELD_MAX, SIGNING_PARAMETERS
@@ -43,6 +43,7 @@ PAGING = frozenset({
     "version-id-marker", "x-id",
 })  # fmt: skip
 
+TOKEN = "x-amz-security-token"
 MOVED = ("content-md5", "content-type")  # signed headers that a presigner may put into the URL, besides x-amz-*
 
 _AUTHORIZATION = re.compile(r"AWS ([^:\s]+):([A-Za-z0-9+/=]+)")
@@ -56,6 +57,7 @@ class OldClaim:
     access_key: str
     signature: str  # base64
     expires: str = ""  # of a presigned URL: seconds since the epoch, as it stands in the URL
+    token: str = field(default="", repr=False)  # of temporary credentials
 
     @property
     def presigned(self) -> bool:
@@ -74,19 +76,28 @@ def old_claim_of(request: Request, query: Query) -> OldClaim | None:
         return None
     if by_header + by_query + bool(SIGNING_PARAMETERS & query.keys()) > 1 or (by_query and authorization):
         raise S3Error("InvalidArgument", "Only one auth mechanism allowed", ArgumentName="Authorization")
-    if request.header("x-amz-security-token") is not None or "x-amz-security-token" in map(str.lower, query):
-        raise S3Error("InvalidToken")  # no session credentials are ever issued
+    token = _token_of(request, query, by_header=by_header)
     if by_header:
         match = _AUTHORIZATION.fullmatch(authorization) if len(authorization) <= FIELD_MAX else None
         if match is None:
             message = "AWS authorization header is invalid. Expected AwsAccessKeyId:signature"
             raise S3Error("InvalidArgument", message, ArgumentName="Authorization")
-        return OldClaim(access_key=match[1], signature=match[2])
+        return OldClaim(access_key=match[1], signature=match[2], token=token)
     expires, signature = query.get("Expires", ""), query.get("Signature", "")
     if not _SECONDS.fullmatch(expires) or not signature or not query["AWSAccessKeyId"]:
         message = "Query-string authentication requires the Signature, Expires and AWSAccessKeyId parameters"
         raise S3Error("AccessDenied", message)
-    return OldClaim(access_key=query["AWSAccessKeyId"], signature=signature, expires=expires)
+    return OldClaim(access_key=query["AWSAccessKeyId"], signature=signature, expires=expires, token=token)
+
+
+def _token_of(request: Request, query: Query, *, by_header: bool) -> str:
+    """The token of temporary credentials, where what is signed stands. Raises InvalidToken."""
+    given = request.header(TOKEN)
+    moved = [value for name, value in query.items() if name.lower() == TOKEN]
+    wrong = moved if by_header else [] if given is None else [given]
+    if wrong or len(moved) > 1 or given == "" or "" in moved:
+        raise S3Error("InvalidToken")
+    return given or "".join(moved)
 
 
 def check_old(claim: OldClaim, request: Request, query: Query, now_s: int) -> None:

@@ -73,31 +73,52 @@ class Verified:
     presigned: bool = False
     signed_s: int | None = None  # when, seconds since the epoch, where that is known
     old: bool = False  # by signature version 2
+    token: str = field(default="", repr=False)  # of temporary credentials
 
 
 class Verifier:
-    """Verifies signatures for one region. `secret_of` raises NoSuchCredential for an unknown access key."""
+    """Verifies signatures for one region. `secret_of` raises NoSuchCredential for an unknown access key.
 
-    def __init__(self, *, region: str, secret_of: Callable[[str], str]) -> None:
+    `session_secret_of` is asked of an access key with the token of a session, and raises BadSession, ExpiredSession,
+    NoSuchCredential; None: sessions are refused.
+    """
+
+    def __init__(
+        self,
+        *,
+        region: str,
+        secret_of: Callable[[str], str],
+        session_secret_of: Callable[[str, str], str] | None = None,
+    ) -> None:
         self._region = region
         self._secret_of = secret_of
+        self._session_secret_of = session_secret_of
         self._keys: OrderedDict[tuple[str, ...], bytes] = OrderedDict()
 
-    def verify(self, request: Request, *, now_s: int, anonymous: bool = False) -> Verified:
+    def verify(
+        self,
+        request: Request,
+        *,
+        now_s: int,
+        anonymous: bool = False,
+        service: str = "s3",
+        body_sha256: str | None = None,
+    ) -> Verified:
         """Return who signed the request at `now_s`, seconds since the epoch.
 
-        `anonymous`: of one that claims to be nobody's the access key is empty; else it is refused.
+        `anonymous`: of one that claims to be nobody's the access key is empty; else it is refused. `body_sha256`: see
+        claims.py; of other services than S3.
         Raises AccessDenied (nobody did, it has expired, or a header is not signed), SignatureDoesNotMatch,
         InvalidAccessKeyId, RequestTimeTooSkewed, AuthorizationHeaderMalformed and the like.
         """
         query = parse_query(request.raw_query)
-        old = old_claim_of(request, query)
+        old = old_claim_of(request, query) if service == "s3" else None
         if old is not None:
             return self._verify_old(old, request, query, now_s)
-        claim = claim_of(request, query)
+        claim = claim_of(request, query, body_sha256)
         if claim is None:
             return _nobodys(request, query, anonymous=anonymous)
-        self._check_scope(claim)
+        self._check_scope(claim, service)
         check_time(claim, now_s)
         check_signed_headers(claim, request)
         canonical = canonical_request(claim, request, query)
@@ -109,6 +130,7 @@ class Verifier:
             moved_headers=moved_headers(request, query),
             presigned=claim.presigned,
             signed_s=claim.time_s,
+            token=claim.token,
         )
 
     def _verify_old(self, claim: OldClaim, request: Request, query: Query, now_s: int) -> Verified:
@@ -118,7 +140,7 @@ class Verifier:
         if content_sha256.startswith("STREAMING-AWS4"):
             raise S3Error("InvalidRequest", "A body whose pieces are signed needs a signature of version 4.")
         texts = strings_to_sign(claim, request, query)
-        secret, known = self._secret(claim.access_key)
+        secret, known = self._secret(claim.access_key, claim.token)
         given = claim.signature.encode("utf-8", "replace")
         matches = [hmac.compare_digest(old_signature(secret, text).encode(), given) for text in texts]
         self._refuse(claim, known=known, right=any(matches), StringToSign=texts[0])
@@ -129,12 +151,17 @@ class Verifier:
             moved_headers=moved_headers(request, query) if claim.presigned else [],
             presigned=claim.presigned,
             old=True,
+            token=claim.token,
         )
 
-    def _secret(self, access_key: str) -> tuple[str, bool]:
+    def _secret(self, access_key: str, token: str) -> tuple[str, bool]:
         """The secret, or nobody's: both then take the same path (V4)."""
         try:
-            return self._secret_of(access_key), True
+            if not token:
+                return self._secret_of(access_key), True
+            if self._session_secret_of is None:
+                raise S3Error("InvalidToken")
+            return self._session_secret_of(access_key, token), True
         except NoSuchCredential:
             return NOBODYS_SECRET, False
 
@@ -147,9 +174,9 @@ class Verifier:
             hidden = {name: _CUSTOMER_KEY.sub(r"\1***", text) for name, text in shown.items()}
             raise S3Error("SignatureDoesNotMatch", **names, **hidden)
 
-    def _check_scope(self, claim: Claim) -> None:
-        if claim.service != "s3":
-            raise S3Error(claim.malformed, f"The service '{claim.service}' is wrong; expecting 's3'.")
+    def _check_scope(self, claim: Claim, service: str) -> None:
+        if claim.service != service:
+            raise S3Error(claim.malformed, f"The service '{claim.service}' is wrong; expecting '{service}'.")
         if claim.region != self._region:
             message = f"The region '{claim.region}' is wrong; expecting '{self._region}'"
             raise S3Error(claim.malformed, message, Region=self._region)
@@ -159,7 +186,7 @@ class Verifier:
             )
 
     def _check_signature(self, claim: Claim, canonical: str) -> bytes:
-        secret, known = self._secret(claim.access_key)
+        secret, known = self._secret(claim.access_key, claim.token)
         hashed = hashlib.sha256(canonical.encode("utf-8", "surrogateescape")).hexdigest()
         text = text_to_sign(claim, hashed)
         key = self._signing_key(secret, claim)

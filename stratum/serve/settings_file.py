@@ -1,6 +1,6 @@
 """Read the settings: defaults, the TOML file, the environment, the command line; the last one wins.
 
-Room: stratum/serve. May import: core.config, serve.{settings_notify, settings_values}.
+Room: stratum/serve. May import: core.config, serve.{settings_*}.
 
     [store]      data = "/srv/stratum"
     [tier.hot]   disks = ["/srv/d0", ...]      code = "4+2"
@@ -23,6 +23,7 @@ Room: stratum/serve. May import: core.config, serve.{settings_notify, settings_v
                  customer_keys = "auto"                                (SSE-C over "tls", "auto": or from here, "any")
     [tier.warm], [tier.cold.<name>], [tier.route.<name>], [storage_classes]   (other tiers: settings_tiers.py)
     [notify.<name>]  url = "https://..."  (whom buckets may have told of events; see settings_notify.py)
+    [oidc.<name>]    issuer = "https://..."  (whose tokens are taken for temporary credentials; see settings_oidc.py)
     [limits]     volume_bytes = "64MiB"        reap_delay = "10min"     (every field of core.config.Limits)
 
 Each is also an environment variable: STRATUM_LIMITS_VOLUME_BYTES, STRATUM_TIER_HOT_DISKS (`:` between paths).
@@ -38,7 +39,7 @@ from pathlib import Path, PurePath
 from typing import Any
 
 from stratum.core.config import Limits, Settings
-from stratum.serve import settings_notify, settings_tiers
+from stratum.serve import settings_notify, settings_oidc, settings_tiers
 from stratum.serve.settings_values import (
     Malformed,
     join_address,
@@ -175,6 +176,7 @@ def _settings(parsed: dict[str, Any], data: Path) -> Settings:
     console_host, console_port = parsed.pop("console.address", ("127.0.0.1", 9001))
     _check_tls(parsed)
     notify = settings_notify.take_targets(parsed)
+    oidc = settings_oidc.take_providers(parsed)
     warm = settings_tiers.take_warm(parsed, disks)
     cold = settings_tiers.take_cold(parsed)
     limits = {name.removeprefix("limits."): parsed[name] for name in parsed if name.startswith("limits.")}
@@ -192,6 +194,7 @@ def _settings(parsed: dict[str, Any], data: Path) -> Settings:
         s3_port=port,
         limits=Limits(**limits),
         notify=notify,
+        oidc=oidc,
         warm=warm,
         cold=cold,
         routes=settings_tiers.take_routes(parsed, cold),
@@ -225,6 +228,7 @@ def as_keys(settings: Settings) -> dict[str, object]:
         **{key: _as_key(getattr(settings, name)) for key, name in FIELDS.items()},
         **settings_tiers.as_keys(settings.warm, settings.cold, settings.routes, settings.storage_classes),
         **settings_notify.as_keys(settings.notify),
+        **settings_oidc.as_keys(settings.oidc),
         **limits,
     }
     sections = list(dict.fromkeys(key.rpartition(".")[0] for key in found))  # a TOML file opens each only once
@@ -236,7 +240,8 @@ def _as_key(value: object) -> object:
 
 
 def _parser_of(key: str) -> Callable[[Any], Any] | None:
-    return PARSERS.get(key) or settings_notify.parser_of(key) or settings_tiers.parser_of(key)
+    named = (settings_notify, settings_tiers, settings_oidc)  # tables whose names are the operator's own
+    return PARSERS.get(key) or next((found for each in named if (found := each.parser_of(key))), None)
 
 
 def _parse(key: str, value: object, place: str) -> object:
