@@ -47,6 +47,7 @@ ERRNOS: Mapping[type[core.StratumError], int] = {
     core.TooFewDisks: errno.EROFS,
     core.StoreFull: errno.ENOSPC,
     core.NoMasterKey: errno.ENOKEY,
+    core.NotSealing: errno.ENOKEY,
     core.ReadOnly: errno.EROFS,
     core.Busy: errno.EBUSY,
     core.DiskFailed: errno.EIO,

@@ -3,6 +3,7 @@
 Room: stratum/core. May import: nothing.
 """
 
+import re
 from dataclasses import dataclass, field
 
 import msgspec
@@ -10,6 +11,8 @@ import msgspec
 SSE_S3, SSE_KMS, SSE_C = "SSE-S3", "SSE-KMS", "SSE-C"
 
 KIND = "encryption"
+
+_ARN = re.compile(r"arn:aws[a-z-]*:kms:[a-z0-9-]*:[A-Za-z0-9]*:(?:key|alias)/(.+)", re.ASCII)
 
 
 class Encryption(msgspec.Struct, frozen=True, array_like=True):
@@ -37,3 +40,14 @@ class SealSpec:
     context: str = ""
     bucket_key: bool = False
     customer: CustomerKey | None = None  # of SSE-C
+
+
+def key_name(text: str) -> str:
+    """The name in the key store that a key id, an alias or an ARN means; empty: the default key."""
+    match = _ARN.fullmatch(text)
+    return (match[1] if match else text).removeprefix("alias/")
+
+
+def default_spec(default: Encryption) -> SealSpec:
+    """How an object that brings nothing of its own is encrypted in a bucket with this default."""
+    return SealSpec(scheme=default.scheme, key_id=key_name(default.key_id), bucket_key=default.bucket_key)

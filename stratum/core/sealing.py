@@ -34,6 +34,7 @@ SALT_BYTES = 12  # of a run: unique below one object key
 WRAP_SALT_BYTES = 28  # random bytes of one wrap: 16 for the key it is made with, 12 for the nonce
 
 _SEGMENT_KEY, _ETAG, _WRAP = b"stratum segment key 1", b"stratum etag 1", b"stratum wrap 1"
+_PAGE_KEY = b"stratum page key 1"
 _FULL = SEGMENT_BYTES + TAG_BYTES
 
 
@@ -105,6 +106,11 @@ def run_key(object_key: bytes, salt: bytes) -> bytes:
     """The key of the run with that salt (S1)."""
     assert len(object_key) == KEY_BYTES and len(salt) == SALT_BYTES
     return _derived(object_key, _SEGMENT_KEY + salt, KEY_BYTES)
+
+
+def page_key(object_key: bytes, salt: bytes) -> bytes:
+    """The key of the pages with that salt (core.sealed_pages)."""
+    return _derived(object_key, _PAGE_KEY + salt, KEY_BYTES)
 
 
 def hidden_etag(object_key: bytes, md5: bytes) -> str:

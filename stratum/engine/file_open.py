@@ -1,7 +1,7 @@
 """One mounted file that is open, or has bytes that are not published yet.
 
-Room: stratum/engine. May import: core, engine.{contents, file_digest, file_dirty, file_mounted, file_publication,
-file_sealed}.
+Room: stratum/engine. May import: core, engine.{contents, file_digest, file_dirty, file_mounted, file_pages,
+file_publication, file_sealed}.
 
 Invariants
     O1  A publication is what the file was at one instant: its bytes, size and time are taken together, when it begins.
@@ -9,19 +9,23 @@ Invariants
     O3  A file without a name is never published: nobody could see it.
 """
 
+from collections.abc import Sequence
+
 import msgspec
 import trio
 
 from stratum.core.config import MIB
 from stratum.core.errors import NoSuchInode, StratumError, TooLarge
+from stratum.core.inodes import stored_bytes
 from stratum.core.manifest import Span, spans_in, trim
-from stratum.core.ranges import Ranges, gaps, is_buffer
+from stratum.core.ranges import Buffer, Ranges, gaps, is_buffer
 from stratum.core.records import Inode
 from stratum.core.schema import inode_key
 from stratum.core.txn import Txn, load
 from stratum.engine.file_digest import REREAD_BYTES, REREAD_BYTES_AT_FSYNC, md5_of, name_of_change
 from stratum.engine.file_dirty import Unpublished
 from stratum.engine.file_mounted import Mounted
+from stratum.engine.file_pages import Form, form_of
 from stratum.engine.file_publication import Publication, publish
 from stratum.engine.file_sealed import bytes_sealed, check_changeable, read_sealed
 
@@ -38,7 +42,10 @@ class OpenFile:
         self.error: StratumError | None = None  # to be reported (O2)
         self.lock = trio.Lock()  # held by whoever moves or publishes bytes
         self._mounted = mounted
-        self._layers = Unpublished(mounted.contents, mounted.limits, mounted.memory, inode.size)
+        self._sealed = bytes_sealed(inode)  # how what is published is encrypted
+        sealed = self._sealed is not None
+        self._layers = Unpublished(mounted.contents, mounted.limits, mounted.memory, self, inode.size, sealed=sealed)
+        self._emptied = 0  # the change by which everything published ceased to show; 0: it does show
         self._mtime: int | None = None  # None: as the record says
         self._ctime = 0
         self._changes = 0 if inode.etag else 1  # a file never published is due, even without a byte
@@ -47,7 +54,6 @@ class OpenFile:
         self._written = 0  # bytes, since what is published was taken
         self._rough_etag = False  # published by fsync with an ETag that a close would make an md5
         self._window: tuple[int, int, list[Span]] = (0, 0, [])
-        self._sealed = bytes_sealed(inode)  # how what the file shows is encrypted
 
     # --- what it is now -------------------------------------------------------------------------------------
 
@@ -84,21 +90,21 @@ class OpenFile:
     # --- changing it ----------------------------------------------------------------------------------------
 
     def write(self, offset: int, content: bytes) -> None:
-        """Put bytes at `offset`; at once, in memory. Raises TooLarge, NotPermitted (the file is encrypted)."""
+        """Put bytes at `offset`; at once, in memory. Raises TooLarge, NotPermitted (a customer has the key)."""
         stop = offset + len(content)
         self._check_size(stop)
-        check_changeable(self._sealed)
+        self._check_changeable()
         self._layers.write(offset, content)
         self._written += len(content)
         self.size = max(self.size, stop)
         self._touch()
 
     def truncate(self, size: int) -> None:
-        """Cut the file to `size` bytes, or let it grow by zeros. Raises TooLarge, NotPermitted (it is encrypted)."""
+        """Cut the file to `size` bytes, or let it grow by zeros. Raises TooLarge, NotPermitted (as `write`)."""
         self._check_size(size)
         if size == 0:
-            self._sealed = None
-        check_changeable(self._sealed)
+            self._emptied = self._changes + 1
+        self._check_changeable()
         if size < self.size or size == 0:
             self._layers.clear(size, self.size)
         self.size = size
@@ -112,6 +118,9 @@ class OpenFile:
         self._changes += 1
         self._mtime = self._ctime = self._mounted.now_ns()
 
+    def _check_changeable(self) -> None:
+        check_changeable(None if self._emptied else self._sealed)
+
     def _check_size(self, size: int) -> None:
         if size > self._mounted.limits.object_bytes_max:
             raise TooLarge(f"over {self._mounted.limits.object_bytes_max} bytes")
@@ -123,16 +132,21 @@ class OpenFile:
         stop = min(offset + size, self.size)
         if offset >= stop:
             return b""
-        if self._sealed is not None:
-            return await read_sealed(self._mounted, self.number, self._sealed, offset, stop)
         if self._changes == self._published:
-            return await self._mounted.contents.read(self._published_spans(offset, stop), offset, stop)
+            return await self._read_published(offset, stop)
         if self._layers.lost is not None:
             raise self._layers.lost
+        if self._is_sealed:
+            return await self._over_below(offset, stop)
         while self._layers.in_stream(offset, stop):
             async with self.lock:
                 await self._layers.finish_stream()
         return await self._assemble(self._layers.within(offset, stop), offset, stop)
+
+    async def _read_published(self, start: int, stop: int) -> bytes:
+        if self._sealed is not None:
+            return await read_sealed(self._mounted, self.number, self._sealed, start, stop)
+        return await self._mounted.contents.read(self._published_spans(start, stop), start, stop)
 
     async def _assemble(self, view: Ranges, start: int, stop: int) -> bytes:
         """What `view` shows of [start, stop), and the published bytes where it shows nothing.
@@ -142,23 +156,81 @@ class OpenFile:
         memory = [(low, high, piece) for low, high, piece in view if is_buffer(piece)]
         if len(memory) == 1 and memory[0][:2] == (start, stop):
             return bytes(memory[0][2])
+        below = await self._mounted.contents.read(self._stored_spans(view, start, stop), start, stop)
+        return _laid_over(memory, below, start)
+
+    def _stored_spans(self, view: Ranges, start: int, stop: int) -> list[Span]:
+        """The runs of `view`, and the published ones where it shows nothing."""
         spans = view.spans()
         for low, high in gaps(view, start, stop):
             spans += [trim(span, low, high) for span in self._published_spans(low, high) if overlaps(span, low, high)]
         spans.sort(key=lambda span: span[0])
-        below = await self._mounted.contents.read(spans, start, stop)
-        if not memory:
-            return below
-        merged = bytearray(below)
-        for low, high, piece in memory:
-            merged[low - start : high - start] = piece
-        return bytes(merged)
+        return spans
+
+    # --- of an encrypted file -------------------------------------------------------------------------------
+
+    @property
+    def _is_sealed(self) -> bool:
+        return self._layers.pages is not None or (self._sealed is not None and not self._layers.anew)
+
+    async def _over_below(self, start: int, stop: int) -> bytes:
+        """The bytes [start, stop): what is in memory, over what rests beneath."""
+        view = self._layers.in_memory(start, stop)
+        left = gaps(view, start, stop)
+        memory = [(low, high, piece) for low, high, piece in view if is_buffer(piece)]
+        zeros = [(low, high, bytes(high - low)) for low, high, piece in view if piece is None]
+        if not left:
+            return _laid_over(memory, bytes(stop - start), start)
+        pages, (first, end) = self._layers.pages, (left[0][0], left[-1][1])
+        while pages is not None and self._in_stream(first, end):
+            async with self.lock:
+                await self._layers.finish_stream()
+            return await self._over_below(start, stop)
+        below = bytes(first - start) + await self.below(first, end) + bytes(stop - end)
+        return _laid_over([*zeros, *memory], below, start)
+
+    def _in_stream(self, start: int, stop: int) -> bool:
+        pages = self._layers.pages
+        stop = min(stop, pages.size) if pages is not None else stop
+        return pages is not None and start < stop and self._layers.in_stream(*pages.stored(start, stop))
+
+    async def below(self, start: int, stop: int) -> bytes:
+        """See file_dirty.Source. The lock is held, or nothing of it is in a stream."""
+        pages = self._layers.pages
+        if pages is None:
+            end = 0 if self._emptied else min(stop, self._below_size)
+            found = await self._read_published(start, end) if start < end else b""
+            return found + bytes(stop - start - len(found))
+        end = min(stop, pages.size)
+        if start >= end:
+            return bytes(stop - start)
+        if self._in_stream(start, end):
+            await self._layers.finish_stream()
+        first, last = pages.stored(start, end)
+        spans = self._stored_spans(self._layers.staged_within(first, last), first, last)
+        return await pages.open(self._mounted.contents, spans, start, stop)
+
+    @property
+    def _below_size(self) -> int:
+        inode = self._mounted.meta.read(lambda txn: load(txn, inode_key(self.number), Inode))
+        return 0 if inode is None else inode.size
+
+    async def form(self, *, emptied: bool) -> Form:
+        """See file_dirty.Source."""
+        inode = self._mounted.meta.read(lambda txn: load(txn, inode_key(self.number), Inode))
+        if inode is None:
+            raise NoSuchInode(f"inode {self.number}")
+        return await form_of(self._mounted, inode, emptied=emptied)
+
+    # --- where it rests -------------------------------------------------------------------------------------
 
     def moved(self) -> None:
         """Look up anew where published bytes are."""
         self._window = (0, 0, [])
 
     def _published_spans(self, start: int, stop: int) -> list[Span]:
+        if self._layers.anew:
+            return []
         low, high, spans = self._window
         if start < low or stop > high:
             low, high = start, max(stop, start + WINDOW_BYTES)
@@ -170,9 +242,7 @@ class OpenFile:
         inode = load(txn, inode_key(self.number), Inode)
         if inode is None:
             raise NoSuchInode(f"inode {self.number}")
-        if inode.sealed is not None:  # the file was begun anew: nothing of it shows
-            return []
-        return spans_in(txn, inode.content, start, min(stop, inode.size))
+        return spans_in(txn, inode.content, start, min(stop, stored_bytes(inode)))
 
     # --- publishing it --------------------------------------------------------------------------------------
 
@@ -191,23 +261,28 @@ class OpenFile:
             due = self.dirty if closing else self._changes != self._published
             if not due or inode is None or inode.nlink == 0:
                 return
-            check_changeable(self._sealed)
+            self._check_changeable()
             changes, size, written = self._changes, self.size, self._written
             zeros, spans = await self._layers.stage()
+            pages = self._layers.pages
             md5 = await self._md5(size, closing=closing)
             await self._mounted.meta.room()
+            etag = md5 or name_of_change(self.number, inode.generation + 1, size, spans)
             new = Publication(
                 number=self.number,
                 size=size,
                 mtime=self._mtime,  # only now: utimens may have come while the bytes were on their way
                 ctime=self._ctime,
-                etag=md5 or name_of_change(self.number, inode.generation + 1, size, spans),
+                etag=etag if pages is None else pages.key.etag(etag),
                 zeros=zeros,
                 spans=spans,
+                sealed=None if pages is None else pages.record(size),
+                anew=self._layers.anew,
                 keep=not self._kept,
             )
             self._mounted.apply(lambda txn: publish(txn, self._mounted, new))
-            self._kept = True
+            self._kept, self._sealed = True, new.sealed if size else None
+            self._emptied = 0 if self._emptied <= changes else self._emptied
             self._published, self._window = changes, (0, 0, [])
             self._written -= written
             self._rough_etag = md5 is None and size <= REREAD_BYTES
@@ -218,15 +293,29 @@ class OpenFile:
         async with self.lock:
             inode = self._mounted.meta.read(lambda txn: load(txn, inode_key(self.number), Inode))
             self._sealed = None if inode is None else bytes_sealed(inode)
+            self._emptied = 0
             self._changes, self._rough_etag = self._published, False
             self._mounted.discard(await self._layers.forget())
+            self._layers.begin_from(0 if inode is None else inode.size, sealed=self._sealed is not None)
 
     async def _md5(self, size: int, *, closing: bool) -> str | None:
         """The md5 of what was just staged, if it is known or cheap to know."""
         known = self._layers.md5.of(size)
         if known is not None or size > (REREAD_BYTES if closing else REREAD_BYTES_AT_FSYNC):
             return known
+        if self._is_sealed:
+            return md5_of(await self.below(0, size))
         return md5_of(await self._assemble(self._layers.staged_within(0, size), 0, size))
+
+
+def _laid_over(memory: Sequence[tuple[int, int, Buffer]], below: bytes, start: int) -> bytes:
+    """The bytes from `start` on: `memory`, over what is beneath."""
+    if not memory:
+        return below
+    merged = bytearray(below)
+    for low, high, piece in memory:
+        merged[low - start : high - start] = piece
+    return bytes(merged)
 
 
 def overlaps(span: Span, start: int, stop: int) -> bool:

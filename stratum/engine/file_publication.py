@@ -10,8 +10,9 @@ import msgspec
 
 from stratum.core.locks import is_locked
 from stratum.core.manifest import Span, attach, copy_spans, detach, inode_user, punch, users
-from stratum.core.records import Inode
+from stratum.core.records import Inode, Sealed
 from stratum.core.schema import inode_key, take_number
+from stratum.core.sealed_pages import plain_holes, stored_holes
 from stratum.core.txn import Txn, load, save
 from stratum.core.versions import arrived, keep_copy
 from stratum.engine.file_mounted import Mounted
@@ -31,6 +32,8 @@ class Publication:
     etag: str
     zeros: Sequence[tuple[int, int]]
     spans: Sequence[Span]
+    sealed: Sealed | None = None  # how the bytes of `spans`, and those that stay, are encrypted
+    anew: bool = False  # nothing of what was published before is part of it
     keep: bool = True  # what was published before becomes a version of its own, where the bucket has versioning
 
 
@@ -42,14 +45,15 @@ def publish(txn: Txn, mounted: Mounted, new: Publication) -> Inode | None:
     contents, place = mounted.contents, place_of(txn, mounted, new.number, old)
     if place is not None and (new.keep or is_locked(old, mounted.now_ns())):
         keep_copy(txn, place.place, new.number, old)
-    if old.sealed is not None:
+    if new.anew:
         old = begun_anew(txn, new.number, old)
     content = _own_content(txn, new.number, old, needed=bool(new.spans or new.zeros))
-    resting = old.size - old.holes if old.content else 0
+    resting = resting_bytes(old)
     for start, stop in new.zeros:
         resting -= punch(txn, content, start, stop)
     if new.spans:
         resting += contents.record(txn, content, new.spans)
+    holes = max(new.size - resting, 0) if new.sealed is None else plain_holes(max(new.sealed.size - resting, 0))
     inode = msgspec.structs.replace(
         old,
         size=new.size,
@@ -57,12 +61,13 @@ def publish(txn: Txn, mounted: Mounted, new: Publication) -> Inode | None:
         ctime=max(old.ctime, new.ctime),
         content=content,
         etag=new.etag,
+        sealed=new.sealed,
         checksum=None,
         parts=(),
         generation=old.generation + 1,
         part_checksums=(),
         upload="",
-        holes=max(new.size - resting, 0),  # where copies are not told their holes, fewer are known than there are
+        holes=holes,  # where copies are not told their holes, fewer are known than there are
     )
     if place is not None:
         inode = arrived(txn, place.place, inode)
@@ -72,6 +77,13 @@ def publish(txn: Txn, mounted: Mounted, new: Publication) -> Inode | None:
     if place is not None:
         told_written(txn, mounted, place, new.number, inode)
     return inode
+
+
+def resting_bytes(inode: Inode) -> int:
+    """Stored bytes of a file, as far as known."""
+    if not inode.content:
+        return 0
+    return inode.size - inode.holes if inode.sealed is None else inode.sealed.size - stored_holes(inode.holes)
 
 
 def _own_content(txn: Txn, number: int, inode: Inode, *, needed: bool) -> int:

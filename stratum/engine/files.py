@@ -83,8 +83,8 @@ class Files:
         if writes:
             check_changeable(number)
         number = real(number)
-        if not writes and number not in self._table.files:
-            check_readable(self._mounted, self._table.record(number))
+        if number not in self._table.files and not truncate:
+            check_readable(self._mounted, self._table.record(number), writes=writes)
         file = self._table.use(number)
         if truncate:
             file.truncate(0)

@@ -13,7 +13,6 @@ from stratum.core.config import KIB
 from stratum.core.errors import CorruptSeal
 from stratum.core.manifest import Span
 from stratum.core.objects import ObjectView
-from stratum.core.sealing import stored_span
 from stratum.engine.contents import Contents
 from stratum.engine.sealing import ObjectKey
 from stratum.engine.surroundings import Surroundings
@@ -48,7 +47,7 @@ async def unsealed(
     if start >= stop:
         return
     unsealer = key.unsealer(start, stop)
-    first, end = stored_span(key.sealed.parts, start, stop)
+    first, end = key.stored_span(start, stop)
     async with aclosing(contents.stream(spans, first, end)) as pieces:
         async for piece in pieces:
             if len(piece) < IN_THREAD_BYTES:

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 
 import msgspec
 
+from stratum.core import sealed_pages
 from stratum.core.encryption import SSE_C, SSE_KMS, SSE_S3, CustomerKey, SealSpec
 from stratum.core.errors import (
     CorruptSeal,
@@ -25,6 +26,7 @@ from stratum.core.errors import (
     WrongKey,
 )
 from stratum.core.records import Part, Sealed, Upload
+from stratum.core.sealed_pages import PageOpener
 from stratum.core.sealing import (
     FORMAT,
     KEY_BYTES,
@@ -35,6 +37,7 @@ from stratum.core.sealing import (
     hidden_etag,
     run_key,
     stored_size,
+    stored_span,
     unwrap,
     wrap,
 )
@@ -62,8 +65,16 @@ class ObjectKey:
         salt = secrets.token_bytes(SALT_BYTES)
         return Run(self, salt, Sealer(run_key(self.secret, salt)))
 
-    def unsealer(self, start: int, stop: int) -> Unsealer:
+    def stored_span(self, start: int, stop: int) -> tuple[int, int]:
+        """The stored range that holds the plain bytes [start, stop), which must not be empty."""
+        if self.sealed.format == sealed_pages.FORMAT:
+            return sealed_pages.stored_span(sum(self.sealed.parts), start, stop)
+        return stored_span(self.sealed.parts, start, stop)
+
+    def unsealer(self, start: int, stop: int) -> Unsealer | PageOpener:
         """What opens the stored bytes of the plain bytes [start, stop). Raises CorruptSeal."""
+        if self.sealed.format == sealed_pages.FORMAT:
+            return PageOpener(self.secret, sum(self.sealed.parts), start, stop)
         sizes, salts = self.sealed.parts, self.sealed.salts
         if len(salts) != SALT_BYTES * len(sizes) or stop > sum(sizes):
             raise CorruptSeal("the record of an encrypted object contradicts itself")
@@ -133,7 +144,11 @@ class Sealing:
         """The record of a copy that shares the sealed bytes, for another holder. Raises as `make`."""
         made = await self._wrapped(key.secret, spec)
         return msgspec.structs.replace(
-            made.sealed, size=key.sealed.size, parts=key.sealed.parts, salts=key.sealed.salts
+            made.sealed,
+            size=key.sealed.size,
+            parts=key.sealed.parts,
+            salts=key.sealed.salts,
+            format=key.sealed.format,
         )
 
     async def _wrapped(self, secret: bytes, spec: SealSpec) -> ObjectKey:
@@ -168,7 +183,7 @@ class Sealing:
 
         Raises CustomerKeyNeeded, CustomerKeyWrong, CustomerKeyUnwanted, NoSuchNamedKey, NoMasterKey, CorruptSeal.
         """
-        if sealed.format != FORMAT:
+        if sealed.format not in (FORMAT, sealed_pages.FORMAT):
             raise CorruptSeal(f"encrypted in a form ({sealed.format}) that this version does not know")
         if sealed.scheme == SSE_C:
             return self._open_for(sealed, customer)

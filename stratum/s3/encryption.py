@@ -14,13 +14,12 @@ import base64
 import binascii
 import hmac
 import ipaddress
-import re
 from hashlib import md5
 
 import msgspec
 
 from stratum.core.checksums import decode_base64, encode_base64
-from stratum.core.encryption import KIND, SSE_C, SSE_KMS, SSE_S3, CustomerKey, Encryption, SealSpec
+from stratum.core.encryption import KIND, SSE_C, SSE_KMS, SSE_S3, CustomerKey, Encryption, SealSpec, key_name
 from stratum.core.records import Sealed
 from stratum.core.sealing import KEY_BYTES
 from stratum.s3.call import Call
@@ -38,7 +37,6 @@ AES256, AWS_KMS, AWS_KMS_DSSE = "AES256", "aws:kms", "aws:kms:dsse"
 SHOWN = {SSE_S3: AES256, SSE_KMS: AWS_KMS}
 CONTEXT_BYTES_MAX = 8192
 
-_ARN = re.compile(r"arn:aws[a-z-]*:kms:[a-z0-9-]*:[A-Za-z0-9]*:(?:key|alias)/(.+)", re.ASCII)
 _BY_CUSTOMER = "Requests specifying Server Side Encryption with Customer provided keys must"
 
 
@@ -89,12 +87,6 @@ def _default(call: Call) -> SealSpec | None:
         return None
     enabled = _bucket_key(call) if BUCKET_KEY in call.headers else default.bucket_key
     return SealSpec(scheme=default.scheme, key_id=key_name(default.key_id), bucket_key=enabled)
-
-
-def key_name(text: str) -> str:
-    """The name in the key store that a key id, an alias or an ARN means; empty: the default key."""
-    match = _ARN.fullmatch(text)
-    return (match[1] if match else text).removeprefix("alias/")
 
 
 def _bucket_key(call: Call) -> bool:

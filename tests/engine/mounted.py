@@ -39,6 +39,9 @@ class FakeMeta:
         self.ticket += 1
         return result, self.ticket
 
+    async def write(self, change):
+        return self.apply(change)[0]
+
     async def durable(self, ticket):
         self.durable_ticket = max(self.durable_ticket, ticket)
 
@@ -118,11 +121,11 @@ class FakeWriter:
 class World:
     """One mounted file system in memory."""
 
-    def __init__(self, limits=LIMITS) -> None:
+    def __init__(self, limits=LIMITS, masters=NO_MASTER_KEYS) -> None:
         self.meta = FakeMeta()
         self.contents = FakeContents(limits)
         self.now = 0
-        sealing = Sealing(Keys(self.meta, NO_MASTER_KEYS, self.clock))
+        sealing = Sealing(Keys(self.meta, masters, self.clock))
         self.mounted = Mounted(self.meta, self.contents, limits, self.clock, Memory(limits.dirty_bytes), sealing)
 
     def clock(self) -> int:
@@ -144,4 +147,11 @@ class World:
 
     async def published(self, number) -> bytes:
         inode = self.inode(number)
+        if inode.sealed is not None and inode.size:
+            key = self.mounted.sealing.open(inode.sealed, None)
+            spans = spans_in(self.meta.txn, inode.content, 0, inode.sealed.size)
+            opener = key.unsealer(0, inode.size)
+            plain = opener.feed(await self.contents.read(spans, 0, inode.sealed.size))
+            assert opener.done
+            return plain
         return await self.contents.read(spans_in(self.meta.txn, inode.content, 0, inode.size), 0, inode.size)

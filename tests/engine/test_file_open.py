@@ -3,6 +3,7 @@
 Room: tests. May import: stratum.core, stratum.engine, tests.engine.
 """
 
+from contextlib import contextmanager
 from dataclasses import replace
 from hashlib import md5
 
@@ -11,11 +12,16 @@ import trio
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from stratum.core import sealed_pages
+from stratum.core.encryption import SSE_S3, SealSpec
 from stratum.core.errors import StoreFull, TooLarge
 from stratum.core.manifest import attach, inode_user, spans_in, users, volume_users
 from stratum.core.schema import VOLUME_USER, inode_key
 from stratum.core.txn import save
+from stratum.engine import file_pages
 from stratum.engine.file_open import OpenFile
+from stratum.engine.keys import NO_MASTER_KEYS
+from tests.engine.conftest import MASTERS
 from tests.engine.mounted import LIMITS, World
 
 SPACE = 800
@@ -56,8 +62,8 @@ class Model:
         self.live.extend(bytes(size - len(self.live)))
 
 
-async def play(steps) -> None:
-    world, model = World(), Model()
+async def play(steps, masters=NO_MASTER_KEYS) -> None:
+    world, model = World(masters=masters), Model()
     number = world.make_file()
     file = OpenFile(world.mounted, number, world.inode(number))
     for what, offset, length in steps:
@@ -125,8 +131,13 @@ async def check_published(world, number, model):
         return
     assert await world.published(number) == model.public
     assert inode.size == len(model.public)
-    resting = spans_in(world.meta.txn, inode.content, 0, inode.size)
-    assert inode.holes == inode.size - sum(run.length for _, run in resting)
+    if inode.sealed is None:
+        resting = spans_in(world.meta.txn, inode.content, 0, inode.size)
+        assert inode.holes == inode.size - sum(run.length for _, run in resting)
+    else:
+        resting = spans_in(world.meta.txn, inode.content, 0, 1 << 40)
+        assert all(offset + run.length <= inode.sealed.size for offset, run in resting)
+        assert all(run.extent or b"\1\2\3\4\5\6\7" not in run.inline for _, run in resting)
     if not inode.etag.endswith("-1"):
         assert inode.etag == md5(model.public).hexdigest()
 
@@ -144,6 +155,21 @@ def check_counts(world):
 @given(st.lists(step, min_size=4, max_size=30))
 def test_a_file_is_what_was_written_into_it_and_its_published_version_what_it_was_then(steps):
     trio.run(play, steps)
+
+
+@settings(max_examples=400, deadline=None)
+@given(st.lists(step, min_size=4, max_size=30))
+def test_an_encrypted_file_is_the_same_and_nothing_of_it_is_stored_plain(steps):
+    with sealed_by_default(page_bytes=48):
+        trio.run(play, steps, MASTERS)
+
+
+@contextmanager
+def sealed_by_default(page_bytes=sealed_pages.PAGE_BYTES):
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(sealed_pages, "PAGE_BYTES", page_bytes)
+        patched.setattr(file_pages, "default_of", lambda txn, inode: SealSpec(scheme=SSE_S3))
+        yield
 
 
 async def opened(size=0, **limits):
