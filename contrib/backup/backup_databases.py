@@ -190,11 +190,11 @@ def _tell(server: Postgres, told: Path) -> None:
 
 def _load(server: Postgres) -> None:
     try:
-        server.run("pgbench", "-c", "2", "-T", "60", "-h", str(server.sockets), "bench")
+        server.run("pgbench", "-n", "-c", "2", "-T", "60", "-h", str(server.sockets), "bench")
     except Failed:
         pass  # the server was stopped under it, as meant
     finally:
-        server.round.commands[:] = [each for each in server.round.commands if "-T 60 -h" not in each or "-P" in each]
+        server.round.commands[:] = [each for each in server.round.commands if "-n -c 2 -T 60" not in each]
 
 
 ROWS = (
