@@ -8,6 +8,7 @@ request is a head of 40 bytes and a body, an answer a head of 16 bytes and a bod
 
 from enum import IntEnum
 from struct import Struct
+from struct import error as struct_error
 from typing import NamedTuple
 
 from stratum.core.records import Inode
@@ -112,6 +113,7 @@ DELETE = Struct("=QQII")  # directory, inode, length of the name, -
 _NS = 10**9
 _FOREVER = int(CACHED_S)
 HEAD_BYTES, ANSWER_BYTES = REQUEST_HEAD.size, ANSWER_HEAD.size
+FIRST_BYTES = HEAD_BYTES + WRITE_IN.size  # of a WRITE, before what is to be written
 
 
 class Head(NamedTuple):
@@ -128,6 +130,10 @@ class Head(NamedTuple):
     padding: int
 
 
+Request = tuple[Head, bytes, bytes]
+"""The head, the body, and what a WRITE brings."""
+
+
 class Offer(NamedTuple):
     """What the kernel can do."""
 
@@ -137,9 +143,19 @@ class Offer(NamedTuple):
     flags: int
 
 
-def head_of(request: bytes) -> Head:
-    """The head of a request. Raises struct.error if it is too short for one."""
-    return Head._make(REQUEST_HEAD.unpack_from(request))
+def request_in(first: bytearray, rest: memoryview, length: int) -> Request:
+    """The request of `length` bytes that was read into two buffers, the first of `FIRST_BYTES`.
+
+    The bytes of a WRITE are copied once, here. Raises struct.error if this is too short for a request.
+    """
+    if length < HEAD_BYTES:
+        raise struct_error(f"{length} bytes")
+    head = Head._make(REQUEST_HEAD.unpack_from(first))
+    if length <= FIRST_BYTES:
+        return head, bytes(first[HEAD_BYTES:length]), b""
+    if head.opcode == Op.WRITE:
+        return head, bytes(first[HEAD_BYTES:]), bytes(rest[: length - FIRST_BYTES])
+    return head, bytes(first[HEAD_BYTES:]) + rest[: length - FIRST_BYTES], b""
 
 
 def answer(unique: int, body: bytes) -> bytes:

@@ -28,7 +28,7 @@ from stratumfs import protocol as wire
 from stratumfs.device import close_mounted, open_mounted
 from stratumfs.errnos import Refused
 from stratumfs.ops import Operations
-from stratumfs.protocol import Head, Init, Op
+from stratumfs.protocol import Head, Init, Op, Request
 from stratumfs.requests import Requests
 
 log = logging.getLogger(__name__)
@@ -90,8 +90,9 @@ class RawSession:
         self._mountpoint = mountpoint
         self._options = tuple(options)
         self._device = -1
-        self._buffer = memoryview(bytearray(wire.REQUEST_BYTES))  # reading into a new one costs ten times as much
-        self._buffers = [self._buffer]
+        self._first = bytearray(wire.FIRST_BYTES)  # buffers kept: reading into new ones costs ten times as much
+        self._rest = memoryview(bytearray(wire.REQUEST_BYTES))
+        self._buffers = [self._first, self._rest]
         self._nursery: trio.Nursery
         self._tasks = 0
         self._resting = trio.lowlevel.ParkingLot()
@@ -171,12 +172,13 @@ class RawSession:
                 with suppress(trio.ClosedResourceError):  # of `end`
                     await trio.lowlevel.wait_readable(self._device)
 
-    def _next(self) -> bytes | None:
+    def _next(self) -> Request | None:
         """The next request; None if there is none now, or will never be."""
         while True:
             try:
-                length = os.readv(self._device, self._buffers)
-                return bytes(self._buffer[:length])
+                return wire.request_in(self._first, self._rest, os.readv(self._device, self._buffers))
+            except struct.error as error:
+                log.error("what was read is no request: %s", error)
             except BlockingIOError:
                 return None
             except OSError as error:
@@ -187,7 +189,7 @@ class RawSession:
                 self.end()
                 return None
 
-    async def _serve_one(self, request: bytes) -> bool:
+    async def _serve_one(self, request: Request) -> bool:
         """Answer one request; return whether the lead was given away meanwhile."""
         waited = False
 
@@ -196,23 +198,18 @@ class RawSession:
             waited = True
             self._call_for_a_leader()
 
-        try:
-            head = wire.head_of(request)
-        except struct.error:
-            log.error("a request of %d bytes is none", len(request))
-            return False
-        answer = await staying(self._answer(head, request[wire.HEAD_BYTES :]), waits)
+        answer = await staying(self._answer(*request), waits)
         if answer is not None:
             self._send(answer)
         return waited
 
-    async def _answer(self, head: Head, body: bytes) -> bytes | None:
+    async def _answer(self, head: Head, body: bytes, content: bytes) -> bytes | None:
         """What to answer; nothing that a request brings about gets out of here (D2)."""
         try:
             handler = self._handlers.get(head.opcode)
             if handler is None:
                 return self._answer_other(head, body)
-            answer = await handler(head, body)
+            answer = await handler(head, body, content)
             return None if answer is None else wire.answer(head.unique, answer)
         except Refused as refused:
             return wire.refusal(head.unique, refused.errno)

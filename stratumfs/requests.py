@@ -2,7 +2,7 @@
 
 Room: stratumfs. May import: core, engine.file_attributes, stratumfs.{attributes, errnos, ops, protocol}.
 
-Every method takes (head, body) and returns the body of the answer; None: there is none to be sent. What is malformed
+Every method takes (head, body, what is to be written) and returns the body of the answer; None: none is sent. What is malformed
 raises struct.error or ValueError: it is answered with EIO, as are bugs, and what is unknown with ENOSYS.
 """
 
@@ -19,8 +19,7 @@ from stratumfs.errnos import Refused
 from stratumfs.ops import Operations
 from stratumfs.protocol import Head, Op
 
-Body = bytes | memoryview
-Handler = Callable[[Head, bytes], Awaitable[bytes | None]]
+Handler = Callable[[Head, bytes, bytes], Awaitable[bytes | None]]
 
 NS = 10**9
 
@@ -80,66 +79,66 @@ class Requests:
 
     # --- names ----------------------------------------------------------------------------------------------
 
-    async def _lookup(self, head: Head, body: bytes) -> bytes:
+    async def _lookup(self, head: Head, body: bytes, content: bytes) -> bytes:
         node = await self._to.lookup(head.node, body[:-1], caller(head))
         return wire.NO_ENTRY if node is None else wire.entry_out(*node)
 
-    async def _forget(self, head: Head, body: bytes) -> None:
+    async def _forget(self, head: Head, body: bytes, content: bytes) -> None:
         await self._to.forget([(head.node, *wire.FORGET_IN.unpack_from(body))])
 
-    async def _batch_forget(self, head: Head, body: bytes) -> None:
+    async def _batch_forget(self, head: Head, body: bytes, content: bytes) -> None:
         count, _ = wire.BATCH_FORGET_IN.unpack_from(body)
         stop = wire.BATCH_FORGET_IN.size + count * wire.FORGET_ONE.size
         await self._to.forget(list(wire.FORGET_ONE.iter_unpack(body[wire.BATCH_FORGET_IN.size : stop])))
 
-    async def _symlink(self, head: Head, body: bytes) -> bytes:
+    async def _symlink(self, head: Head, body: bytes, content: bytes) -> bytes:
         name, target = wire.names_in(body, 2)
         return wire.entry_out(*await self._to.symlink(head.node, name, target, caller(head)))
 
-    async def _mknod(self, head: Head, body: bytes) -> bytes:
+    async def _mknod(self, head: Head, body: bytes, content: bytes) -> bytes:
         mode, rdev, _, _ = wire.MKNOD_IN.unpack_from(body)
         (name,) = wire.names_in(body[wire.MKNOD_IN.size :], 1)
         return wire.entry_out(*await self._to.mknod(head.node, name, mode, rdev, caller(head)))
 
-    async def _mkdir(self, head: Head, body: bytes) -> bytes:
+    async def _mkdir(self, head: Head, body: bytes, content: bytes) -> bytes:
         mode, _ = wire.MKDIR_IN.unpack_from(body)
         (name,) = wire.names_in(body[wire.MKDIR_IN.size :], 1)
         return wire.entry_out(*await self._to.mkdir(head.node, name, mode, caller(head)))
 
-    async def _unlink(self, head: Head, body: bytes) -> bytes:
+    async def _unlink(self, head: Head, body: bytes, content: bytes) -> bytes:
         await self._to.unlink(head.node, *wire.names_in(body, 1), caller(head))
         return b""
 
-    async def _rmdir(self, head: Head, body: bytes) -> bytes:
+    async def _rmdir(self, head: Head, body: bytes, content: bytes) -> bytes:
         await self._to.rmdir(head.node, *wire.names_in(body, 1), caller(head))
         return b""
 
-    async def _rename(self, head: Head, body: bytes) -> bytes:
+    async def _rename(self, head: Head, body: bytes, content: bytes) -> bytes:
         (directory,) = wire.RENAME_IN.unpack_from(body)
         name, new_name = wire.names_in(body[wire.RENAME_IN.size :], 2)
         await self._to.rename(head.node, name, directory, new_name, 0, caller(head))
         return b""
 
-    async def _rename2(self, head: Head, body: bytes) -> bytes:
+    async def _rename2(self, head: Head, body: bytes, content: bytes) -> bytes:
         directory, flags, _ = wire.RENAME2_IN.unpack_from(body)
         name, new_name = wire.names_in(body[wire.RENAME2_IN.size :], 2)
         await self._to.rename(head.node, name, directory, new_name, flags, caller(head))
         return b""
 
-    async def _link(self, head: Head, body: bytes) -> bytes:
+    async def _link(self, head: Head, body: bytes, content: bytes) -> bytes:
         (number,) = wire.LINK_IN.unpack_from(body)
         (name,) = wire.names_in(body[wire.LINK_IN.size :], 1)
         return wire.entry_out(*await self._to.link(number, head.node, name, caller(head)))
 
-    async def _readlink(self, head: Head, body: bytes) -> bytes:
+    async def _readlink(self, head: Head, body: bytes, content: bytes) -> bytes:
         return await self._to.readlink(head.node, caller(head))
 
     # --- attributes -----------------------------------------------------------------------------------------
 
-    async def _getattr(self, head: Head, body: bytes) -> bytes:
+    async def _getattr(self, head: Head, body: bytes, content: bytes) -> bytes:
         return wire.attr_out(*await self._to.getattr(head.node, caller(head)))
 
-    async def _setattr(self, head: Head, body: bytes) -> bytes:
+    async def _setattr(self, head: Head, body: bytes, content: bytes) -> bytes:
         valid, _, fh, size, _, *times, mode, _, uid, gid, _ = wire.SETATTR_IN.unpack_from(body)
         to = AttributeChange(
             mode=mode if valid & wire.FATTR_MODE else None,
@@ -152,12 +151,12 @@ class Requests:
         handle = fh if valid & wire.FATTR_FH else None
         return wire.attr_out(*await self._to.setattr(head.node, to, handle, caller(head)))
 
-    async def _statfs(self, head: Head, body: bytes) -> bytes:
+    async def _statfs(self, head: Head, body: bytes, content: bytes) -> bytes:
         room = await self._to.statfs(caller(head))
         total, free = room.total // BLOCK_BYTES, room.free // BLOCK_BYTES
         return wire.STATFS_OUT.pack(total, free, free, INODES, INODES, BLOCK_BYTES, NAME_BYTES, BLOCK_BYTES, 0)
 
-    async def _setxattr(self, head: Head, body: bytes) -> bytes:
+    async def _setxattr(self, head: Head, body: bytes, content: bytes) -> bytes:
         keep_setgid: bool | None = None
         if self.long_setxattr:
             size, flags, more, _ = wire.SETXATTR_IN.unpack_from(body)
@@ -169,79 +168,78 @@ class Requests:
         await self._to.setxattr(head.node, name, value[:size], caller(head), flags, keep_setgid)
         return b""
 
-    async def _getxattr(self, head: Head, body: bytes) -> bytes:
+    async def _getxattr(self, head: Head, body: bytes, content: bytes) -> bytes:
         size, _ = wire.GETXATTR_IN.unpack_from(body)
         value = await self._to.getxattr(head.node, body[wire.GETXATTR_IN.size : -1], caller(head))
         return _sized(value, size)
 
-    async def _listxattr(self, head: Head, body: bytes) -> bytes:
+    async def _listxattr(self, head: Head, body: bytes, content: bytes) -> bytes:
         size, _ = wire.GETXATTR_IN.unpack_from(body)
         names = await self._to.listxattr(head.node, caller(head))
         return _sized(b"".join(name + b"\0" for name in names), size)
 
-    async def _removexattr(self, head: Head, body: bytes) -> bytes:
+    async def _removexattr(self, head: Head, body: bytes, content: bytes) -> bytes:
         await self._to.removexattr(head.node, *wire.names_in(body, 1), caller(head))
         return b""
 
     # --- files ----------------------------------------------------------------------------------------------
 
-    async def _open(self, head: Head, body: bytes) -> bytes:
+    async def _open(self, head: Head, body: bytes, content: bytes) -> bytes:
         flags, _ = wire.OPEN_IN.unpack_from(body)
         handle = await self._to.open(head.node, flags, caller(head))
         return wire.OPEN_OUT.pack(handle, wire.FOPEN_KEEP_CACHE, 0)
 
-    async def _create(self, head: Head, body: bytes) -> bytes:
+    async def _create(self, head: Head, body: bytes, content: bytes) -> bytes:
         flags, mode, _, _ = wire.CREATE_IN.unpack_from(body)
         (name,) = wire.names_in(body[wire.CREATE_IN.size :], 1)
         handle, number, inode = await self._to.create(head.node, name, mode, flags, caller(head))
         return wire.entry_out(number, inode) + wire.OPEN_OUT.pack(handle, wire.FOPEN_KEEP_CACHE, 0)
 
-    async def _read(self, head: Head, body: bytes) -> bytes:
+    async def _read(self, head: Head, body: bytes, content: bytes) -> bytes:
         fh, offset, size, *_ = wire.READ_IN.unpack_from(body)
         return await self._to.read(fh, offset, size)
 
-    async def _write(self, head: Head, body: bytes) -> bytes:
+    async def _write(self, head: Head, body: bytes, content: bytes) -> bytes:
         fh, offset, size, *_ = wire.WRITE_IN.unpack_from(body)
-        content = memoryview(body)[wire.WRITE_IN.size :]
         if len(content) != size:
             raise ValueError(f"{len(content)} bytes to write, not {size}")
         return wire.WRITE_OUT.pack(await self._to.write(fh, offset, content), 0)
 
-    async def _flush(self, head: Head, body: bytes) -> bytes:
+    async def _flush(self, head: Head, body: bytes, content: bytes) -> bytes:
         await self._to.flush(wire.FLUSH_IN.unpack_from(body)[0])
         return b""
 
-    async def _release(self, head: Head, body: bytes) -> bytes:
+    async def _release(self, head: Head, body: bytes, content: bytes) -> bytes:
         await self._to.release(wire.RELEASE_IN.unpack_from(body)[0])
         return b""
 
-    async def _fsync(self, head: Head, body: bytes) -> bytes:
+    async def _fsync(self, head: Head, body: bytes, content: bytes) -> bytes:
         fh, flags, _ = wire.FSYNC_IN.unpack_from(body)
         await self._to.fsync(fh, bool(flags & 1))
         return b""
 
     # --- directories ----------------------------------------------------------------------------------------
 
-    async def _opendir(self, head: Head, body: bytes) -> bytes:
+    async def _opendir(self, head: Head, body: bytes, content: bytes) -> bytes:
         return wire.OPEN_OUT.pack(await self._to.opendir(head.node, caller(head)), 0, 0)
 
-    async def _readdir(self, head: Head, body: bytes) -> bytes:
+    async def _readdir(self, head: Head, body: bytes, content: bytes) -> bytes:
         fh, place, size, *_ = wire.READ_IN.unpack_from(body)
         listing = _Listing(size, plus=False)
         await self._to.readdir(fh, place, listing.take, told=False)
         return b"".join(listing.taken)
 
-    async def _readdirplus(self, head: Head, body: bytes) -> bytes:
+    async def _readdirplus(self, head: Head, body: bytes, content: bytes) -> bytes:
         fh, place, size, *_ = wire.READ_IN.unpack_from(body)
         listing = _Listing(size, plus=True)
         await self._to.readdir(fh, place, listing.take)
         return b"".join(listing.taken)
 
-    async def _releasedir(self, head: Head, body: bytes) -> bytes:
+    async def _releasedir(self, head: Head, body: bytes, content: bytes) -> bytes:
         await self._to.releasedir(wire.RELEASE_IN.unpack_from(body)[0])
         return b""
 
-    async def _fsyncdir(self, head: Head, body: bytes) -> bytes:
+    async def _fsyncdir(self, head: Head, body: bytes, content: bytes) -> bytes:
         fh, flags, _ = wire.FSYNC_IN.unpack_from(body)
         await self._to.fsyncdir(fh, bool(flags & 1))
         return b""
