@@ -41,6 +41,8 @@ class EngineNumbers(Collector):
             ("shards_damaged", "Damaged shards found by scrubbing since the start", engine.scrubber.damaged),
             ("lifecycle_expired", "Versions and delete markers that expired since the start", engine.lifecycle.expired),
             ("lifecycle_aborted", "Uploads aborted by lifecycle rules since the start", engine.lifecycle.aborted),
+            ("inventories_written", "Inventories written since the start", engine.inventories.written),
+            ("inventories_failed", "Inventories that could not be written since the start", engine.inventories.failed),
             ("access_log_lines", "Lines written into buckets since the start", engine.access_logs.delivered),
             ("access_log_lines_dropped", "Lines left out since the start", engine.access_logs.dropped),
         ):

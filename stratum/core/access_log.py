@@ -1,6 +1,6 @@
 """Access logging of a bucket: where its lines go, and whether they may.
 
-Room: stratum/core. May import: core.{policy, principals}.
+Room: stratum/core. May import: core.{policy, principals, service_writes}.
 
 Invariants
     A1  Log delivery writes into a bucket only if the policy of that bucket lets the service logging.s3.amazonaws.com by
@@ -11,8 +11,9 @@ Source: docs.aws.amazon.com/AmazonS3/latest/userguide/enable-server-access-loggi
 
 import msgspec
 
-from stratum.core.policy import AccessRequest, Effect, Policy, Verdict, evaluate, resource_arn
-from stratum.core.principals import ANONYMOUS, OPERATOR_ID
+from stratum.core.policy import Policy
+from stratum.core.principals import OPERATOR_ID
+from stratum.core.service_writes import service_may_put
 
 KIND = "logging"
 SERVICE = "logging.s3.amazonaws.com"
@@ -29,27 +30,9 @@ class Logging(msgspec.Struct, frozen=True, array_like=True):
 
 def may_deliver(policy: Policy | None, logging: Logging, *, source: str, account: str) -> bool:
     """May lines about the bucket `source`, of that account, be written to their target, which has that policy? (A1)"""
-    if policy is None:
-        return False
-    request = AccessRequest(
-        principal=ANONYMOUS,
-        action="s3:PutObject",
-        resource=f"{resource_arn(logging.target)}/{logging.prefix}",
-        context={
-            "aws:sourcearn": (resource_arn(source),),
-            "aws:sourceaccount": (account or OPERATOR_ID,),
-            "aws:securetransport": ("true",),
-        },
-        service=SERVICE,
+    return service_may_put(
+        policy, SERVICE, target=logging.target, prefix=logging.prefix, source=source, account=account
     )
-    naming = Policy(
-        tuple(
-            each
-            for each in policy.statements
-            if each.effect is Effect.ALLOW and any(name.kind == "Service" for name in each.principals)
-        )
-    )
-    return evaluate([policy], request) is Verdict.ALLOW and evaluate([naming], request) is Verdict.ALLOW
 
 
 def object_name(logging: Logging, *, account: str, region: str, source: str, date: str, time: str, unique: str) -> str:

@@ -36,7 +36,11 @@ Room: stratum/core. May import: core.txn.
     D  decisions         D | volume                                 History
     Y  yardsticks        Y | name                                   PriceBook, Policy, State
     W  weeks             W | last day (4 bytes)                     Week
+    U  last uses         U | content                                int      (a day; engine/small_uses.py)
+    P  packed            P | volume                                 Packed   (engine/packing.py)
     R  roles             R | name                                   Role     (core/roles.py)
+    Q  usage             Q | b | bucket root, or Q | o | owner      Usage    (core/quotas.py)
+    I  inventories       I | bucket | 0 | id                        InventoryRun (of a list that is due; core/inventory.py)
     S  session key       S                                          SessionKey (seals tokens; core/sessions.py)
 
 A volume user of 2**63 and above is no content, but the volume 2**63 below whose stream rests there (core/tiers.py).
@@ -59,7 +63,10 @@ VERSION, NULL_VERSION, CONFIGURATION, USER, EVENT, DUE = b"w", b"z", b"f", b"y",
 NAMED_KEY = b"m"
 LEFT_SHARDS, LEFT_HELD, WISH = b"j", b"l", b"s"
 BLOCK, TOUCH, GROUP, HISTORY, YARDSTICK, WEEK = b"E", b"T", b"G", b"D", b"Y", b"W"
-ROLE, SESSION_KEY = b"R", b"S"
+ROLE, SESSION_KEY, INVENTORY_RUN = b"R", b"S", b"I"
+LAST_USE, PACKED = b"U", b"P"
+USAGE = b"Q"
+BUCKET_USAGE, OWNER_USAGE = USAGE + b"b", USAGE + b"o"
 
 _ID = struct.Struct(">Q")
 _TWO_IDS = struct.Struct(">QQ")
@@ -218,9 +225,34 @@ def wish_key(volume: int) -> bytes:
     return WISH + _ID.pack(volume)
 
 
+def inventory_run_key(bucket: str, name: str) -> bytes:
+    """Key of an InventoryRun."""
+    return INVENTORY_RUN + bucket.encode() + b"\0" + name.encode()
+
+
 def role_key(name: str) -> bytes:
     """Key of a Role."""
     return ROLE + name.encode()
+
+
+def bucket_usage_key(root: int) -> bytes:
+    """Key of the Usage of a bucket."""
+    return BUCKET_USAGE + _ID.pack(root)
+
+
+def owner_usage_key(owner: str) -> bytes:
+    """Key of the Usage of all buckets of an owner (canonical id)."""
+    return OWNER_USAGE + owner.encode()
+
+
+def last_use_key(content: int) -> bytes:
+    """Key of the day on which a small content was last used."""
+    return LAST_USE + _ID.pack(content)
+
+
+def packed_key(volume: int) -> bytes:
+    """Key of a Packed."""
+    return PACKED + _ID.pack(volume)
 
 
 def id_of(key: bytes, at: int = 1) -> int:

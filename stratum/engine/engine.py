@@ -33,11 +33,14 @@ from stratum.engine.files import Files
 from stratum.engine.first_writes import FirstWrites
 from stratum.engine.follow_ups import FollowUps, follow_ups
 from stratum.engine.grounds import Grounds
+from stratum.engine.inventories import InventoryLists
 from stratum.engine.keys import NO_MASTER_KEYS, Keys, MasterKeys
 from stratum.engine.lifecycle import Lifecycle
 from stratum.engine.notifications import Notifying
 from stratum.engine.objects import Objects
 from stratum.engine.opening import OpenedStore, close_store, disk_watch, open_store
+from stratum.engine.packing import Packing, packing_of
+from stratum.engine.quotas import Quotas
 from stratum.engine.reaper import Reaper
 from stratum.engine.repairer import Repairer
 from stratum.engine.roles import Roles
@@ -92,14 +95,17 @@ class Engine:
     compactor: Compactor
     follow_ups: FollowUps
     tiers: Tiers
+    quotas: Quotas
     now_ns: Callable[[], int]
     file_facts: FileFacts = field(init=False)
+    packing: Packing = field(init=False)
     roles: Roles = field(init=False)
     sessions: Sessions = field(init=False)
     web_identities: WebIdentities = field(init=False)
 
     def __post_init__(self) -> None:
         self.file_facts = FileFacts(self.meta, self.disks, self.files, self.tiers)
+        self.inventories.tiers = self.tiers
         self.roles = Roles(self.meta, self.now_ns)
         providers = self.settings.oidc
         named = frozenset(each.name for each in providers)
@@ -120,6 +126,11 @@ class Engine:
     def notifying(self) -> Notifying:
         """What tells of events."""
         return self.follow_ups.notifying
+
+    @property
+    def inventories(self) -> InventoryLists:
+        """What writes lists of what is in buckets."""
+        return self.follow_ups.inventories
 
     @property
     def access_logs(self) -> AccessLogs:
@@ -188,7 +199,8 @@ async def _put_together(
 
     buckets, consequences = Buckets(meta, changes, maker), Consequences()
     sealing = Sealing(keys := Keys(meta, masters, now_ns))
-    files = Files(meta, contents, buckets, store.disks, settings, now_ns, consequences, sealing)
+    quotas = Quotas(meta)
+    files = Files(meta, contents, buckets, store.disks, settings, now_ns, consequences, sealing, quotas)
     around = Surroundings(meta, contents, changes, now_ns, maker, files, sealing, consequences)
     repairer, objects = Repairer(around, volumes, store.disks, limits), Objects(around, limits)
     scrubber, compactor = Scrubber(around, volumes, repairer, limits), Compactor(around, limits)
@@ -222,13 +234,15 @@ async def _put_together(
         compactor=compactor,
         follow_ups=followers,
         tiers=Tiers(around, volumes, store.disks, backends, settings),
+        quotas=quotas,
         now_ns=now_ns,
     )
     engine.tiers.attach(consequences, engine.reaper)
-    await first.attempt(files.free_orphans, keys.start)
+    engine.packing = packing_of(around, volumes, engine.tiers, files, settings)
+    await first.attempt(quotas.start, files.free_orphans, keys.start)
     services: list[Callable[[], Awaitable[None]]] = [first.run, ids.run, volumes.run, events.run, watch.run]
-    services += [repairer.run, engine.reaper.run, scrubber.run, compactor.run, files.run]
-    return engine, [*services, *followers.services, *engine.tiers.services]
+    services += [repairer.run, engine.reaper.run, scrubber.run, compactor.run, files.run, quotas.run]
+    return engine, [*services, *engine.packing.services, *followers.services, *engine.tiers.services]
 
 
 def _volumes_of(

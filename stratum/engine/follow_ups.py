@@ -1,6 +1,6 @@
 """The services that work off what follows from writes and requests, put together.
 
-Room: stratum/engine. May import: core, store.webhooks, engine.{access_logs, lifecycle, notifications, objects,
+Room: stratum/engine. May import: core, store.webhooks, engine.{access_logs, inventories, lifecycle, notifications, objects,
 surroundings}.
 """
 
@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from stratum.core.config import Settings
 from stratum.engine.access_logs import AccessLogs
+from stratum.engine.inventories import InventoryLists
 from stratum.engine.lifecycle import Lifecycle
 from stratum.engine.notifications import Notifying, Sender
 from stratum.engine.objects import Objects
@@ -23,11 +24,12 @@ class FollowUps:
     lifecycle: Lifecycle
     notifying: Notifying
     access_logs: AccessLogs
+    inventories: InventoryLists
 
     @property
     def services(self) -> list[Callable[[], Awaitable[None]]]:
         """What runs for as long as the engine does."""
-        return [self.lifecycle.run, self.notifying.run, self.access_logs.run]
+        return [self.lifecycle.run, self.notifying.run, self.access_logs.run, self.inventories.run]
 
     async def close(self) -> None:
         """Write what waits in memory."""
@@ -42,4 +44,4 @@ def follow_ups(around: Surroundings, objects: Objects, settings: Settings, sende
     notifying = Notifying(around, settings.notify, settings.limits, settings.region, sender or Webhooks())
     around.consequences.add(notifying)
     access_logs = AccessLogs(around, objects, settings.limits, settings.region)
-    return FollowUps(lifecycle, notifying, access_logs)
+    return FollowUps(lifecycle, notifying, access_logs, InventoryLists(around, objects, settings))

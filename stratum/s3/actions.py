@@ -87,6 +87,9 @@ _SAME: Mapping[str, str] = {
     "DELETE_BUCKET_LIFECYCLE": "PutLifecycleConfiguration",
     "GET_BUCKET_NOTIFICATION": "GetBucketNotification",
     "PUT_BUCKET_NOTIFICATION": "PutBucketNotification",
+    "GET_INVENTORY": "GetInventoryConfiguration",
+    "PUT_INVENTORY": "PutInventoryConfiguration",
+    "DELETE_INVENTORY": "PutInventoryConfiguration",
     "GET_BUCKET_LOGGING": "GetBucketLogging",
     "PUT_BUCKET_LOGGING": "PutBucketLogging",
     "POST_BUCKET_LOGGING": "PostBucketLogging",
@@ -106,7 +109,6 @@ _BY_VERSION: Mapping[str, tuple[str, str]] = {
 _UNSET: Mapping[str, str] = {
     "accelerate": "AccelerateConfiguration",
     "analytics": "AnalyticsConfiguration",
-    "inventory": "InventoryConfiguration",
     "lifecycle": "LifecycleConfiguration",
     "logging": "BucketLogging",
     "metrics": "MetricsConfiguration",

@@ -26,6 +26,7 @@ from stratum.s3 import (
     cors,
     form_upload,
     intelligent_tiering,
+    inventory,
     lifecycle,
     listing,
     multipart,
@@ -136,6 +137,9 @@ HANDLERS: Mapping[Op, Handler] = {
     Op.PUT_BUCKET_NOTIFICATION: notification.put_bucket_notification,
     Op.GET_BUCKET_LOGGING: access_log_configuration.get_bucket_logging,
     Op.PUT_BUCKET_LOGGING: access_log_configuration.put_bucket_logging,
+    Op.GET_INVENTORY: inventory.get_inventory,
+    Op.PUT_INVENTORY: inventory.put_inventory,
+    Op.DELETE_INVENTORY: inventory.delete_inventory,
     Op.GET_UNSET: service.get_unset,
     Op.DELETE_UNSET: service.delete_unset,
 }

@@ -106,6 +106,9 @@ class Op(Enum):
     PUT_BUCKET_NOTIFICATION = auto()
     GET_BUCKET_LOGGING = auto()
     PUT_BUCKET_LOGGING = auto()
+    GET_INVENTORY = auto()
+    PUT_INVENTORY = auto()
+    DELETE_INVENTORY = auto()
 
     GET_UNSET = auto()  # a configuration nobody stored: `Route.unset` is the answer, once the bucket or key exists
     DELETE_UNSET = auto()  # taking away what is not there: 204, once the bucket or key exists
@@ -187,6 +190,9 @@ TABLE: Mapping[tuple[Level, str, str], tuple[Op, str]] = {
     (BUCKET, "PUT", "notification"): (Op.PUT_BUCKET_NOTIFICATION, ""),
     (BUCKET, "GET", "logging"): (Op.GET_BUCKET_LOGGING, ""),
     (BUCKET, "PUT", "logging"): (Op.PUT_BUCKET_LOGGING, ""),
+    (BUCKET, "GET", "inventory"): (Op.GET_INVENTORY, "id continuation-token"),
+    (BUCKET, "PUT", "inventory"): (Op.PUT_INVENTORY, "id"),
+    (BUCKET, "DELETE", "inventory"): (Op.DELETE_INVENTORY, "id"),
     (OBJECT, "GET", "tagging"): (Op.GET_OBJECT_TAGGING, "versionId"),
     (OBJECT, "PUT", "tagging"): (Op.PUT_OBJECT_TAGGING, "versionId"),
     (OBJECT, "DELETE", "tagging"): (Op.DELETE_OBJECT_TAGGING, "versionId"),

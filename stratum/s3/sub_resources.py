@@ -90,7 +90,6 @@ _B, _O = Level.BUCKET, Level.OBJECT
 UNSET: Mapping[tuple[Level, str], Unset] = {
     (_B, "accelerate"): _empty("AccelerateConfiguration"),
     (_B, "analytics"): _empty("ListBucketAnalyticsConfigurationResult", _NOT_TRUNCATED),
-    (_B, "inventory"): _empty("ListInventoryConfigurationsResult", _NOT_TRUNCATED),
     (_B, "metrics"): _empty("ListMetricsConfigurationsResult", _NOT_TRUNCATED),
     (_B, "replication"): Unset("ReplicationConfigurationNotFoundError"),
 }
@@ -99,7 +98,6 @@ UNSET: Mapping[tuple[Level, str], Unset] = {
 DELETABLE = frozenset(
     (
         "analytics",
-        "inventory",
         "metrics",
         "replication",
     )
