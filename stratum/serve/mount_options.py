@@ -22,8 +22,9 @@ OURS = {
 IGNORED = {
     "defaults", "rw", "auto", "noauto", "user", "nouser", "users", "owner", "group", "_netdev", "nofail", "dev",
     "suid", "exec", "async", "relatime", "norelatime", "nostrictatime", "lazytime", "nolazytime", "loud", "silent",
+    "_rnetdev", "iversion", "noiversion", "mand", "nomand", "diratime", "nofollow", "symfollow",
 }  # fmt: skip
-IGNORED_PREFIXES = ("x-", "comment=", "fsname=", "subtype=")
+IGNORED_PREFIXES = ("x-", "X-", "comment=", "fsname=", "subtype=", "helper=", "uhelper=")
 
 
 @dataclass(slots=True)
@@ -33,6 +34,7 @@ class Chosen:
     ours: dict[str, str] = field(default_factory=dict)
     fuse: list[str] = field(default_factory=list)
     background: bool = False
+    foreground: bool = False
 
 
 def split_options(words: Iterable[str]) -> Chosen:
@@ -44,8 +46,8 @@ def split_options(words: Iterable[str]) -> Chosen:
             raise click.UsageError(f"-o {name} needs a value: {name}=...")
         if name in OURS:
             chosen.ours[OURS[name]] = value
-        elif word == "background":
-            chosen.background = True
+        elif word in ("background", "foreground"):
+            setattr(chosen, word, True)
         elif word not in IGNORED and not word.startswith(IGNORED_PREFIXES):
             chosen.fuse.append(word)
     return chosen

@@ -9,6 +9,7 @@ import re
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 from stratum.core.config import Settings
@@ -28,6 +29,7 @@ def prepare_mountpoint(path: Path, settings: Settings) -> Path:
     """
     path = Path(os.path.abspath(path))
     clear_dead_mount(path)
+    check_apart(path, settings)
     try:
         path.mkdir(parents=True, exist_ok=True)
         path = path.resolve(strict=True)
@@ -39,10 +41,27 @@ def prepare_mountpoint(path: Path, settings: Settings) -> Path:
         raise BadMountpoint(f"{path} is in use: unmount it first (umount {path})")
     if occupied:
         raise BadMountpoint(f"{path} is not empty: mounting would hide what is in it")
-    for used in (settings.data, *settings.disks, sys.prefix, tempfile.gettempdir()):
-        if Path(used).resolve().is_relative_to(path):
-            raise BadMountpoint(f"{used} lies below the mount point {path}: a mount cannot contain what serves it")
     return path
+
+
+def check_apart(path: Path, settings: Settings) -> None:
+    """Raise BadMountpoint if anything that the process uses lies below `path`. Changes nothing on disk."""
+    place = path.resolve()
+    for used in _touched(settings):
+        if used.resolve().is_relative_to(place):
+            raise BadMountpoint(f"{used} lies below the mount point {path}: a mount cannot contain what serves it")
+
+
+def _touched(settings: Settings) -> Iterator[Path]:
+    """Every file and folder that the process may look at while it serves: data, code, keys, temporary files.
+
+    A log that it inherited is open already, below the mount; the one of a background start is in the data folder.
+    """
+    yield from map(Path, (settings.data, *settings.disks, *(settings.warm.disks if settings.warm else ())))
+    yield from map(Path, (sys.prefix, tempfile.gettempdir()))
+    yield from (Path(named) for named in (settings.tls_certificate, settings.tls_key) if named)
+    if settings.master_key_file not in ("auto", "none"):
+        yield Path(settings.master_key_file)
 
 
 def clear_dead_mount(path: Path) -> bool:

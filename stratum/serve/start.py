@@ -15,6 +15,7 @@ import trio
 from stratum.serve.credentials_file import root_credential
 from stratum.serve.logs import hide, set_up_logs
 from stratum.serve.master_key import forms, master_keys
+from stratum.serve.mount_protection import protect_from_memory_pressure
 from stratum.serve.mountpoint import prepare_mountpoint
 from stratum.serve.process import Launch, run
 from stratum.serve.settings_file import Loaded
@@ -38,6 +39,7 @@ def start(
     with lock_store(Path(settings.data)) as lock:
         if mountpoint is not None:
             mountpoint = prepare_mountpoint(mountpoint, settings)
+            protect_from_memory_pressure()
         root = root_credential(Path(settings.data), os.environ)
         hide(root.credential.secret_key)
         masters = master_keys(settings, os.environ)

@@ -22,3 +22,8 @@ def test_background_is_ours_alone():
 def test_an_option_without_its_value_is_refused(word):
     with pytest.raises(click.UsageError, match="needs a value"):
         split_options([word])
+
+
+def test_whoever_calls_it_may_want_it_in_the_foreground():
+    assert split_options(["rw,foreground"]).foreground
+    assert split_options(["X-mount.mkdir,x-systemd.requires=a.mount,uhelper=x,_netdev"]).fuse == []

@@ -4,12 +4,13 @@ import os
 import signal
 import subprocess
 import time
+from pathlib import Path
 
 import pytest
 
 from stratum.serve.mountpoint import clear_dead_mount, mounts, unmount_lazily
 from stratum.serve.store_lock import holder_of
-from tests.serve.running import DEADLINE, Running, command, environment
+from tests.serve.running import DEADLINE, ROOT, Running, command, environment
 
 pytestmark = [pytest.mark.fuse, pytest.mark.system]
 
@@ -103,6 +104,76 @@ def test_a_second_signal_leaves_no_dead_mount(start, mountpoint):
     assert mountpoint not in mounts()
 
 
+@pytest.fixture
+def as_installed(tmp_path):
+    """A folder with `stratumfs` in it."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    program = folder / "stratumfs"
+    interpreter, script = command("stratumfs", tmp_path)
+    body = f"import sys\nsys.path.insert(0, {str(ROOT)!r})\n{Path(script).read_text()}"
+    program.write_text(f"#!{interpreter}\n{body}")
+    program.chmod(0o755)
+    return folder
+
+
+def run(*line: object, env: dict[str, str]) -> subprocess.CompletedProcess:
+    """To its end, with what it printed in files: whoever goes on in the background must not be waited for."""
+    return subprocess.run(list(map(str, line)), env=env, timeout=DEADLINE, check=False, capture_output=True, text=True)
+
+
+def test_mount_and_the_line_of_fstab_work_and_umount_loses_nothing(tmp_path, mountpoint, as_installed):
+    mountpoint.mkdir()
+    fstab = tmp_path / "fstab"
+    options = f"rw,_netdev,nofail,dev,suid,x-systemd.automount,data={tmp_path}/data,s3=none"
+    fstab.write_text(f"stratum {mountpoint} fuse.stratumfs {options} 0 0\n")
+    used = f"mkdir {mountpoint}/bucket && echo kept > {mountpoint}/bucket/f && umount {mountpoint}"
+    done = in_usr_local(as_installed, f"mount --fstab {fstab} {mountpoint} && {used}")
+    assert (done.returncode, done.stderr) == (0, "")
+    wait_for_end(tmp_path)
+    used = f"cat {mountpoint}/bucket/f && umount {mountpoint}"
+    done = in_usr_local(as_installed, f"mount -t fuse.stratumfs -o {options} stratum {mountpoint} && {used}")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "kept\n", "")
+    wait_for_end(tmp_path)
+
+
+def in_usr_local(folder: Path, script: str) -> subprocess.CompletedProcess:
+    """Run a script where mount(8) finds what is in `folder`: seen by this script alone."""
+    script = f"mount --bind {folder} /usr/local/sbin && {script}"
+    return run("unshare", "--mount", "sh", "-c", script, env=environment())
+
+
+def test_mount_says_why_it_could_not(mountpoint, as_installed):
+    mountpoint.mkdir()
+    mounting = f"mount -t fuse.stratumfs -o data={mountpoint}/data,s3=none stratum {mountpoint}"
+    done = in_usr_local(as_installed, mounting)
+    assert done.returncode != 0 and "cannot contain what serves it" in done.stderr
+    assert mountpoint not in mounts()
+
+
+def test_the_helper_of_mount_does_the_same(tmp_path, mountpoint, as_installed):
+    mountpoint.mkdir()
+    helper = tmp_path / "mount.stratumfs"
+    helper.symlink_to(tmp_path / "bin/stratumfs")
+    done = run(helper, "stratum", mountpoint, "-n", "-v", "-o", f"rw,data={tmp_path}/data,s3=none", env=environment())
+    assert (done.returncode, done.stderr) == (0, "")
+    end(tmp_path, mountpoint)
+
+
+def end(folder: Path, mountpoint: Path) -> None:
+    """Unmount, and wait for the process that served."""
+    subprocess.run(["umount", mountpoint], check=True, timeout=DEADLINE)
+    wait_for_end(folder)
+
+
+def wait_for_end(folder: Path) -> None:
+    """Return when no process has the store any more."""
+    deadline = time.monotonic() + DEADLINE
+    while holder_of(folder / "data") and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert holder_of(folder / "data") is None
+
+
 def test_in_the_background_it_returns_when_mounted(tmp_path, mountpoint, transport):
     options = f"rw,_netdev,background,data={tmp_path}/data,s3=none,transport={transport}"
     line = [*command("stratumfs", tmp_path), "stratum", str(mountpoint), "-o", options]
@@ -113,8 +184,4 @@ def test_in_the_background_it_returns_when_mounted(tmp_path, mountpoint, transpo
     assert holder.mountpoint == str(mountpoint)
     again = subprocess.run(line, env=environment(), timeout=DEADLINE, check=False, capture_output=True, text=True)
     assert again.returncode == 1 and f"process {holder.pid} has the store" in again.stderr
-    subprocess.run(["umount", mountpoint], check=True, timeout=DEADLINE)
-    deadline = time.monotonic() + DEADLINE
-    while holder_of(tmp_path / "data") and time.monotonic() < deadline:
-        time.sleep(0.02)
-    assert holder_of(tmp_path / "data") is None
+    end(tmp_path, mountpoint)

@@ -1,7 +1,9 @@
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from stratum.core.config import WarmTier
 from stratum.serve import mountpoint
 from stratum.serve.mountpoint import BadMountpoint, clear_dead_mount, mounts, prepare_mountpoint
 from stratum.serve.settings_file import load_settings
@@ -41,6 +43,19 @@ def test_a_mount_cannot_contain_its_own_store(tmp_path, below):
     settings = load_settings(None, {"STRATUM_STORE_DATA": str(tmp_path / "mnt" / below)}).settings
     with pytest.raises(BadMountpoint, match="cannot contain"):
         prepare_mountpoint(tmp_path / "mnt", settings)
+
+
+def test_a_mount_cannot_contain_the_keys_or_the_warm_disks(tmp_path, settings):
+    (tmp_path / "mnt").mkdir()
+    inside = tmp_path / "mnt/it"
+    for named in (
+        {"tls_certificate": inside},
+        {"tls_key": inside},
+        {"master_key_file": str(inside)},
+        {"warm": WarmTier(disks=(inside,))},
+    ):
+        with pytest.raises(BadMountpoint, match="cannot contain"):
+            prepare_mountpoint(tmp_path / "mnt", replace(settings, **named))
 
 
 def test_mounts_of_others_are_never_taken_away():
