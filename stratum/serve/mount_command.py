@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from stratum.serve.background import CHILD, start_in_background
-from stratum.serve.mount_helper import FOLDER, install_helpers
+from stratum.serve.mount_links import FOLDER, install_helpers
 from stratum.serve.mount_options import split_options
 from stratum.serve.mountpoint import check_apart
 from stratum.serve.options import load, reports_errors, s3_option, with_store_options

@@ -8,7 +8,7 @@ from click.testing import CliRunner
 
 from stratum.serve import mount_protection
 from stratum.serve.mount_command import main
-from stratum.serve.mount_helper import install_helpers
+from stratum.serve.mount_links import install_helpers
 from stratum.serve.mount_protection import protect_from_memory_pressure
 
 
