@@ -2,8 +2,8 @@
 
 Room: stratumfs. May import: core, engine.file_attributes, stratumfs.{attributes, errnos, ops, protocol}.
 
-Every method takes (head, body, what is to be written) and returns the body of the answer; None: none is sent. What is malformed
-raises struct.error or ValueError: it is answered with EIO, as are bugs, and what is unknown with ENOSYS.
+Every method takes (head, body, what is to be written) and returns the body of the answer; None: none is sent. What is
+malformed raises struct.error or ValueError: it is answered with EIO, as are bugs, and what is unknown with ENOSYS.
 """
 
 import errno

@@ -21,6 +21,7 @@ from pathlib import Path
 import trio
 
 from stratum.engine.engine import Engine, open_engine
+from stratum.serve.allocator import keep_memory
 from stratum.serve.credentials_file import Root
 from stratum.serve.endpoint import Facts, serve_endpoint
 from stratum.serve.guide import guide, ready_line
@@ -55,6 +56,7 @@ async def run(launch: Launch) -> int:
     settings = launch.loaded.settings
     os.chdir("/")  # never inside the own mount
     _raise_file_limit()
+    keep_memory()
     if launch.loaded.disks_by_default:
         log.warning(
             "the disks are folders on one device: two folders may be lost, but not the device. "
