@@ -60,6 +60,14 @@ class Limits:
     wishes: int = 1_000_000  # volumes waiting to be moved
     seal_delay: float = 60.0  # seconds a pack stays open that somebody wants moved when it suits
 
+    # Packing (engine/packing.py): small pieces of like temperature share volumes
+    packing_interval: float = 1.0  # seconds between two steps of the walk over the store
+    packing_bytes_per_second: int = 16 * MIB  # read and written for it; less while the foreground waits
+    packing_cold_days: float = 30.0  # a small content that nobody used for so long is cold
+    packing_bytes_min: int = 1 * MIB  # less than this together is not worth a volume
+    packing_pieces: int = 20_000  # in one volume: 100 bytes of memory each, while they are collected
+    packing_bins: int = 64  # sorts of pieces collected at the same time
+
     # Times, in seconds
     publish_delay: float = 0.05  # close to publication (design section 7)
     reap_delay: float = 600.0

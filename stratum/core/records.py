@@ -340,6 +340,14 @@ class Wish(msgspec.Struct, frozen=True, array_like=True):
     soon: bool = True
 
 
+class Packed(msgspec.Struct, frozen=True, array_like=True):
+    """A volume into which pieces of like temperature were collected: on which day, and for how many days nobody had
+    used any of them by then. What is new to the rule about tiers is not new."""
+
+    day: int
+    idle: float
+
+
 class Repair(msgspec.Struct, frozen=True, array_like=True):
     """A shard that must be rebuilt: why and since when."""
 

@@ -192,11 +192,7 @@ async def _put_together(
     meta, limits, ids = store.meta, settings.limits, VolumeIds(store.meta)
     first = FirstWrites(meta, ids, now_ns, owner, limits.disk_check_interval)
     volumes, backends = _volumes_of(store, settings, ids, now_ns, lambda *bad: repairer.note_damage(*bad), cold)
-    contents, changes = Contents(meta, volumes, limits), Changes()
-
-    def maker() -> DirectoryMaker:
-        return DirectoryMaker(uid=owner[0], gid=owner[1], mode=DIRECTORY_MODE, now=now_ns())
-
+    contents, changes, maker = Contents(meta, volumes, limits), Changes(), partial(_directory_maker, owner, now_ns)
     buckets, consequences = Buckets(meta, changes, maker), Consequences()
     sealing = Sealing(keys := Keys(meta, masters, now_ns))
     quotas = Quotas(meta)
@@ -243,6 +239,10 @@ async def _put_together(
     services: list[Callable[[], Awaitable[None]]] = [first.run, ids.run, volumes.run, events.run, watch.run]
     services += [repairer.run, engine.reaper.run, scrubber.run, compactor.run, files.run, quotas.run]
     return engine, [*services, *engine.packing.services, *followers.services, *engine.tiers.services]
+
+
+def _directory_maker(owner: tuple[int, int], now_ns: Callable[[], int]) -> DirectoryMaker:
+    return DirectoryMaker(uid=owner[0], gid=owner[1], mode=DIRECTORY_MODE, now=now_ns())
 
 
 def _volumes_of(

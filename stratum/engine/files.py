@@ -71,6 +71,7 @@ class Files:
         self._close_is_durable = settings.close == "durable"
         self._handles: dict[int, Handle] = {}
         self._next_handle = count(1)
+        self.on_open: Callable[[Inode], None] = lambda inode: None  # a file is opened that keeps its content
 
     # --- open files -----------------------------------------------------------------------------------------
 
@@ -88,6 +89,8 @@ class Files:
         file = self._table.use(number)
         if truncate:
             file.truncate(0)
+        else:
+            self.on_open(self._table.record(number))
         return self._new_handle(file, writes=writes)
 
     async def create(

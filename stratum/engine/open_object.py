@@ -32,6 +32,7 @@ class OpenObject:
     def stream(self, start: int, stop: int) -> AsyncGenerator[bytes, None]:
         """Yield the verified bytes [start, stop) in pieces of about 1 MiB. Raises TooFewShards, CorruptSeal."""
         contents = self.surroundings.contents
+        self.surroundings.used(self.view.inode.content, self.view.inode.size)
         if self.key is None:
             return contents.stream(self.spans, start, stop)
         return unsealed(contents, self.spans, self.key, start, stop)

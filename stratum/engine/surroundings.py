@@ -32,6 +32,10 @@ class OpenFiles(Protocol):
         """The published bytes of the inode rest elsewhere now."""
 
 
+def _nobody_asks(content: int, size: int) -> None:
+    pass
+
+
 @dataclass(slots=True)
 class Surroundings:
     """The engine as its parts see it. `files` is set while the engine is put together."""
@@ -44,3 +48,4 @@ class Surroundings:
     files: OpenFiles
     sealing: Sealing
     consequences: Consequences = field(default_factory=Consequences)
+    used: Callable[[int, int], None] = _nobody_asks  # a client reads a content of so many bytes

@@ -100,6 +100,10 @@ class Volumes:
         """
         return await self._packs.append(pieces)
 
+    def apart(self) -> Packs:
+        """A pack of one's own, which nobody else appends to; whoever asked closes it."""
+        return Packs(self._settings.limits, self.begin, self.abandon)
+
     def writer(self, tier: str = HOT, volume_bytes: int | None = None) -> VolumeWriter:
         """Begin a stream into volumes of its own, of up to `volume_bytes` each (None: as the limits have it)."""
         limits = self._settings.limits

@@ -24,6 +24,7 @@ from stratum.core.config import Limits, Settings, WarmTier
 from stratum.core.errors import StratumError
 from stratum.engine.engine import Engine, open_engine
 from stratum.engine.mover import Mover
+from stratum.engine.packing import Packing
 from stratum.engine.reaper import Reaper
 from stratum.engine.repairer import Repairer
 from stratum.engine.scrubber import Scrubber
@@ -91,7 +92,7 @@ async def _sleep_forever(self: object, task_status: object = None) -> None:
 def quiet_services() -> Iterator[None]:
     """Keep services that work by the clock from working: the test makes their passes."""
     with ExitStack() as stack:
-        for service in (Repairer, Reaper, Scrubber, DiskWatch, Mover, Sweeper):
+        for service in (Repairer, Reaper, Scrubber, DiskWatch, Mover, Sweeper, Packing):
             stack.enter_context(patch.object(service, "run", _sleep_forever))
         yield
 

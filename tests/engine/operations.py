@@ -38,6 +38,7 @@ def bytes_of(size: int, seed: object = 0) -> bytes:
     return random.Random(f"{size}/{seed}").randbytes(size)
 
 
+PACKING = {"packing_bytes_min": 100, "packing_bytes_per_second": 10**12}
 PARTS = [bytes_of(size, "part") for size in (3000, PACK, INLINE, LARGE)]
 
 
@@ -360,6 +361,25 @@ def _moves(*tiers: str) -> list[Step]:
     return [Step(_move_to(tier)) for tier in tiers]
 
 
+async def _small_and_old(engine: Engine) -> None:
+    """Contents in packs and in the index that nobody used for long, some beside one that is new."""
+    await _with_key(PACK)(engine)
+    for number in range(3):
+        await put(engine, b"dir/%d" % number, 100, "inline")
+    for number in volumes_of(engine):
+        engine.volumes.finish(number)
+    await engine.repairer.record_seals()
+    engine.objects._around.now_ns.ns += 60 * 86_400 * 10**9
+    await engine.objects.copy(BUCKET, KEY, BUCKET, b"copy", CopySpec(metadata={"version": "copy"}))
+
+
+async def _pack(engine: Engine, _: object) -> None:
+    await engine.packing.walk()
+    if engine.meta.failed is not None:
+        raise ReadOnly(engine.meta.failed)
+    assert engine.packing.packed, "there was something to pack"
+
+
 OPERATIONS = [
     Operation("put inline", furnish, [_put(INLINE)]),
     Operation("put pack", furnish, [_put(PACK)]),
@@ -413,5 +433,7 @@ OPERATIONS = [
     Operation("move down, and reap", _in_tier("hot"), [*_moves("warm"), Step(_reap)], tiers=True),
     Operation("delete what is cold", _in_tier("cold"), [Step(_delete), Step(_reap)], tiers=True),
     Operation("delete what is warm", _in_tier("warm"), [Step(_delete), Step(_reap)], tiers=True),
+    Operation("pack what is small and old", _small_and_old, [Step(_pack)], PACKING, tiers=True),
+    Operation("pack, and reap", _small_and_old, [Step(_pack), Step(_reap)], PACKING, tiers=True),
     Operation("rotate a named key", _with_encrypted(PACK), [_copy_onto_itself(SEAL), Step(_rotate)]),
 ]
