@@ -1,10 +1,12 @@
 """Every limit and every setting, with its default and its reason (law 8).
 
-Room: stratum/core. May import: core.errors. Reading the TOML file and the environment is `serve/settings_file.py`.
+Room: stratum/core. May import: core.errors, core.tiering.settings. Reading the TOML file and the environment is `serve/settings_file.py`.
 """
 
 from dataclasses import dataclass, field
 from pathlib import PurePath
+
+from stratum.core.tiering.settings import Tiering
 
 KIB, MIB, GIB = 1024, 1024**2, 1024**3
 
@@ -214,6 +216,7 @@ class Settings:
     cold: tuple[ColdTier, ...] = ()  # the first one takes what no route names
     routes: tuple[TierRoute, ...] = ()  # by name; the first that matches
     storage_classes: tuple[tuple[str, str], ...] = ()  # (class, tier) beside STANDARD, which is hot
+    tiering: Tiering = field(default_factory=Tiering)
     limits: Limits = field(default_factory=Limits)
 
     @property

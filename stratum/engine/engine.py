@@ -33,6 +33,7 @@ from stratum.engine.files import Files
 from stratum.engine.first_writes import FirstWrites
 from stratum.engine.follow_ups import FollowUps, follow_ups
 from stratum.engine.grounds import Grounds
+from stratum.engine.heat import Heat
 from stratum.engine.inventories import InventoryLists
 from stratum.engine.keys import NO_MASTER_KEYS, Keys, MasterKeys
 from stratum.engine.lifecycle import Lifecycle
@@ -49,6 +50,7 @@ from stratum.engine.sealing import Sealing
 from stratum.engine.sessions import Sessions
 from stratum.engine.surroundings import Surroundings
 from stratum.engine.tier_backends import backends_of
+from stratum.engine.tiering import Tiering
 from stratum.engine.tiers import Tiers
 from stratum.engine.uploads import Uploads
 from stratum.engine.users import Users
@@ -98,6 +100,8 @@ class Engine:
     quotas: Quotas
     now_ns: Callable[[], int]
     file_facts: FileFacts = field(init=False)
+    heat: Heat = field(init=False)
+    tiering: Tiering = field(init=False)
     packing: Packing = field(init=False)
     roles: Roles = field(init=False)
     sessions: Sessions = field(init=False)
@@ -173,7 +177,13 @@ async def open_engine(
 
 async def _wind_up(engine: Engine) -> None:
     """Put everything in order for a stop. What cannot be done now, the next start does."""
-    for step in (engine.follow_ups.close, engine.files.close, engine.volumes.close, engine.repairer.record_seals):
+    for step in (
+        engine.follow_ups.close,
+        engine.files.close,
+        engine.tiering.close,
+        engine.volumes.close,
+        engine.repairer.record_seals,
+    ):
         try:
             await step()
         except StratumError as error:
@@ -234,11 +244,21 @@ async def _put_together(
         now_ns=now_ns,
     )
     engine.tiers.attach(consequences, engine.reaper)
+    _let_decide(engine, around)
     engine.packing = packing_of(around, volumes, engine.tiers, files, settings)
     await first.attempt(quotas.start, files.free_orphans, keys.start)
     services: list[Callable[[], Awaitable[None]]] = [first.run, ids.run, volumes.run, events.run, watch.run]
     services += [repairer.run, engine.reaper.run, scrubber.run, compactor.run, files.run, quotas.run]
-    return engine, [*services, *engine.packing.services, *followers.services, *engine.tiers.services]
+    several = (engine.packing, followers, engine.tiers, engine.tiering)
+    return engine, [*services, *(one for each in several for one in each.services)]
+
+
+def _let_decide(engine: Engine, around: Surroundings) -> None:
+    """Let signals count, and somebody decide by them."""
+    engine.heat = Heat(engine.meta, engine.now_ns)
+    engine.tiering = Tiering(around, engine.tiers, engine.disks, engine.heat, engine.settings)
+    engine.tiering.start()
+    engine.file_facts.why = engine.tiering.why
 
 
 def _directory_maker(owner: tuple[int, int], now_ns: Callable[[], int]) -> DirectoryMaker:

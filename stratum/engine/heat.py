@@ -61,6 +61,7 @@ class Heat:
     def __init__(self, meta: Meta, now_ns: Callable[[], int]) -> None:
         self._meta = meta
         self._now_ns = now_ns
+        self.on = False  # set by who decides; while nobody does, doors need not call
         self.days: Days = UTC_DAYS
         self.watchers: list[Watcher] = []
         self.spikes: set[int] = set()  # volumes that may have one: whoever decides takes them out
@@ -183,7 +184,8 @@ class Heat:
                         self.lost += len(some)
                         log.warning("%d signals of use are lost: %s", len(some), error)
                     await trio.lowlevel.checkpoint()
-            await self._meta.durable(ticket)
+            if ticket:
+                await self._meta.durable(ticket)
 
     def today(self, volume: int) -> Touch:
         """What this day has brought for the volume so far. A copy."""

@@ -11,7 +11,7 @@ Invariants
 
 import hashlib
 import logging
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass
 from itertools import islice
@@ -54,6 +54,7 @@ class Moving:
     target: str
     total: int  # bytes of the stream
     done: int = 0
+    reason: str = ""
 
 
 @dataclass(slots=True)
@@ -77,6 +78,7 @@ class Mover:
         self._limits = limits
         self._pace = Pace(limits.move_bytes_per_second, lambda: volumes.pressure)
         self._sooner = trio.Event()
+        self.on_moved: Callable[[int, Volume, Volume, str], None] = _ignored  # volume, before, after, reason
         self.under_way: dict[int, Moving] = {}
         self.put_off: dict[int, Put] = {}
         self.moved: dict[tuple[str, str], int] = {}  # (from, to) -> volumes, since the start
@@ -118,7 +120,7 @@ class Mover:
                         await turns.acquire_on_behalf_of(number)
                         nursery.start_soon(self._attempt, number, wish, turns)
             after = wish_key(wishes[-1][0]) + b"\0"
-            left += self._around.meta.read(lambda txn: sum(txn.get(wish_key(one)) is not None for one, _ in wishes))  # noqa: B023
+            left += self._around.meta.read(lambda txn: sum(txn.get(wish_key(one)) is not None for one, _ in wishes))
         self.waiting = left
 
     def _wishes(self, after: bytes) -> list[tuple[int, Wish]]:
@@ -144,7 +146,7 @@ class Mover:
 
     async def _attempt(self, number: int, wish: Wish, turns: trio.CapacityLimiter) -> None:
         try:
-            await self.move(number, wish.tier, wish.backend)
+            await self.move(number, wish.tier, wish.backend, wish.reason)
             self.put_off.pop(number, None)
         except InvalidArgument as error:
             log.error("volume %016x cannot be moved to %s: %s", number, SHOWN[wish.tier], error)
@@ -168,7 +170,7 @@ class Mover:
 
     # --- one move -------------------------------------------------------------------------------------------
 
-    async def move(self, number: int, tier: str, backend: str = "") -> None:
+    async def move(self, number: int, tier: str, backend: str = "", reason: str = "") -> None:
         """Let the volume be in `tier` (of the cold ones, in `backend`; empty: the first), if anybody still uses it.
 
         Raises Busy (not sealed yet, or in other hands), InvalidArgument (an inner volume, no such tier), BackendDown,
@@ -188,7 +190,7 @@ class Mover:
             if not before.sealed or self._volumes.placed(number) is not None:
                 self._volumes.finish(number)
                 raise Busy(f"volume {number:016x} is still being written")
-            self.under_way[number] = Moving(SHOWN[before.tier], SHOWN[tier], stream_bytes(before))
+            self.under_way[number] = Moving(SHOWN[before.tier], SHOWN[tier], stream_bytes(before), reason=reason)
             try:
                 await (self._up(number, before) if target is None else self._down(number, before, tier, target))
             finally:
@@ -262,6 +264,8 @@ class Mover:
             way = SHOWN[before.tier], SHOWN[after.tier]
             self.moved[way] = self.moved.get(way, 0) + 1
             self.moved_bytes += stream_bytes(after)
+            moving = self.under_way.get(number)
+            self.on_moved(number, before, after, moving.reason if moving is not None else "")
             log.info("volume %016x moved from %s to %s", number, *way)
 
     # --- bytes ----------------------------------------------------------------------------------------------
@@ -295,6 +299,10 @@ class Mover:
         await self._pace.take(size)
         if counted:
             self.under_way[number].done += size
+
+
+def _ignored(number: int, before: Volume, after: Volume, reason: str) -> None:
+    """Nobody wants to know."""
 
 
 async def _give_up(target: Backend, held: Held) -> None:

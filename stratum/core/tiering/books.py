@@ -6,7 +6,7 @@ Figures of 2026-11, in USD; docs/operator.md says how to write one's own. They s
 an offer: what matters is their proportion.
 """
 
-from stratum.core.tiering.prices import PriceBook, ThreeTiers, TierPrice
+from stratum.core.tiering.prices import TIERS, PriceBook, ThreeTiers, TierPrice
 
 ABSENT_RENT = 1e6  # per GB and month, of a tier that does not exist: nothing is ever wished there
 
@@ -67,3 +67,9 @@ def only(book: PriceBook, there: frozenset[str]) -> PriceBook:
         month_days=book.month_days,
         waiting_usd_per_hour=book.waiting_usd_per_hour,
     )
+
+
+def there(book: PriceBook) -> tuple[str, ...]:
+    """The tiers of a book that exist (see `only`)."""
+    priced = zip(TIERS, book.tiers, strict=True)
+    return tuple(tier for tier, price in priced if price.storage_usd_per_gb_month < ABSENT_RENT)

@@ -1,10 +1,11 @@
 """A decision in words, as JSON, and made again from that JSON.
 
-Room: stratum/core. May import: core.tiering.{decide, prices}.
+Room: stratum/core. May import: core.tiering.{books, decide, prices}.
 """
 
 import msgspec
 
+from stratum.core.tiering.books import there
 from stratum.core.tiering.decide import Decision, TierCost, decide
 from stratum.core.tiering.prices import TIERS
 
@@ -49,7 +50,7 @@ def explain(decision: Decision) -> str:
     here = _cost(d, d.tier)
     head = f"{d.tier}: " if d.tier == d.was else f"{d.was} to {d.tier}: "
     parts = [head + WHY[d.reason], f"expected reads: {_often(d.leave_rate)}"]
-    parts += [_compared(here, _cost(d, tier), d) for tier in TIERS if tier != d.tier]
+    parts += [_compared(here, _cost(d, tier), d) for tier in there(d.prices) if tier != d.tier]
     text = "; ".join(parts)
     if d.held_by and d.wished != d.tier:
         text += f"; price alone would choose {d.wished}"

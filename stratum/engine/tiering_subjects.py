@@ -1,0 +1,196 @@
+"""What a volume is to its users: whose bytes it holds, what they wish, which group it is read like.
+
+Room: stratum/engine. May import: core, engine.configurations. Looking is no access (law 12).
+
+A volume may hold many small objects. Then the wish for speed wins: a pin to hot, a hint `hot`, no-cold or a latency of
+one of them holds for all; a pin to a colder tier, or a hint `cold`, only if all of them say so.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from itertools import islice
+
+from stratum.core.config import Settings
+from stratum.core.errors import NotFound
+from stratum.core.inodes import get_inode
+from stratum.core.manifest import INODE_USER, content_users, volume_users
+from stratum.core.mount_names import path_of
+from stratum.core.objects import ObjectView
+from stratum.core.records import Inode, Volume
+from stratum.core.schema import inode_key, xattr_key
+from stratum.core.tiering.prices import COLD, HOT, TIERS, PriceBook
+from stratum.core.tiering.settings import AUTO, KIND, NOTHING_SAID, OBSERVE, OFF, BucketTiering
+from stratum.core.tiering.situation import Wishes
+from stratum.core.tiers import HOLDER, SHOWN, STORED, route, stream_bytes
+from stratum.core.txn import Txn, load
+from stratum.engine.configurations import configuration
+
+USERS = 24  # contents of a volume that are looked at: a look takes at most a millisecond
+PIN, HINT = "stratum-pin", "stratum-hint"
+PIN_ROW, HINT_ROW = b"user.stratum.pin", b"user.stratum.hint"
+UNKNOWN = "(none)"
+
+Classify = Callable[[ObjectView], str]
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """A volume as decisions see it."""
+
+    number: int
+    record: Volume
+    gb: float
+    tier: int
+    mode: str  # auto, observe or off: the most careful of its buckets
+    wishes: Wishes
+    said: tuple[str, ...]  # what wishes were found, for people
+    view: ObjectView | None  # of one of its users, the first
+    backend: str = ""  # the cold one it is routed to
+
+    @property
+    def group(self) -> tuple[str, str]:
+        """Bucket and prefix; the type is the classifier's word."""
+        if self.view is None:
+            return "", ""
+        head, slash, _ = self.view.key.partition(b"/")
+        return self.view.bucket, head.decode(errors="replace") if slash else ""
+
+
+@dataclass(frozen=True, slots=True)
+class _Said:
+    """What one object or its bucket says."""
+
+    hint: str = ""
+    hinted: int = 0
+    coldest: int = COLD
+    hottest: int = HOT
+    mode: str = ""
+    words: tuple[str, ...] = ()
+
+
+def type_of(view: ObjectView) -> str:
+    """The type of an object by its Content-Type, else by what its name ends in."""
+    stored = view.inode.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if stored not in ("", "binary/octet-stream", "application/octet-stream"):
+        return stored
+    name = view.key.rpartition(b"/")[2]
+    _, dot, ending = name.rpartition(b".")
+    return "." + ending.decode(errors="replace").lower() if dot and 0 < len(ending) <= 8 else UNKNOWN
+
+
+class Subjects:
+    """Finds out about volumes, inside a query."""
+
+    def __init__(self, settings: Settings, there: Sequence[bool], day_of: Callable[[int], int]) -> None:
+        """`there`: which tiers exist, hot first; `day_of`: of a time, ns."""
+        self._settings = settings
+        self._coldest = max(at for at, exists in enumerate(there) if exists)
+        self._day_of = day_of
+        self._classes = dict(settings.storage_classes)
+
+    def of(self, txn: Txn, number: int, record: Volume) -> Subject:
+        """Look at a volume and at some of its users."""
+        views = list(_users(txn, number))
+        said = [self._said(txn, view) for view in views]
+        store = self._settings.tiering.mode
+        modes = [each.mode or store for each in said] or [store]
+        coldest = min([self._coldest, *(each.coldest for each in said)])
+        hottest = min([coldest, *(each.hottest for each in said)]) if said else HOT
+        hot = [each.hinted for each in said if each.hint == "hot"]
+        cold = bool(said) and all(each.hint == "cold" for each in said)
+        first = views[0] if views else None
+        return Subject(
+            number=number,
+            record=record,
+            gb=stream_bytes(record) / 1e9,
+            tier=TIERS.index(SHOWN[record.tier]),
+            mode=next((mode for mode in (OFF, OBSERVE) if mode in (store, *modes)), AUTO),
+            wishes=Wishes(
+                hint="hot" if hot else "cold" if cold else "",
+                hinted=max(hot, default=0),
+                coldest=TIERS[coldest],
+                hottest=TIERS[hottest],
+            ),
+            said=tuple(dict.fromkeys(word for each in said for word in each.words)),
+            view=first,
+            backend=self._route(first) if first is not None else "",
+        )
+
+    def _route(self, view: ObjectView) -> str:
+        return route(self._settings.routes, view.bucket, view.key, view.inode.tags, view.inode.metadata)
+
+    def _said(self, txn: Txn, view: ObjectView) -> _Said:
+        bucket = configuration(txn, view.bucket, KIND, BucketTiering) or NOTHING_SAID
+        found = self._of_bucket(bucket)
+        inode, number = view.inode, view.inode_number
+        pin = _word(txn, inode, number, PIN, PIN_ROW)
+        if pin in TIERS:
+            at = min(TIERS.index(pin), self._coldest)
+            found = replace(found, coldest=at, hottest=at, words=(*found.words, f"pinned to {pin}"))
+        elif inode.storage_class and inode.storage_class in self._classes:
+            at = TIERS.index(SHOWN[STORED[self._classes[inode.storage_class]]])
+            found = replace(found, coldest=at, hottest=at, words=(*found.words, f"class {inode.storage_class}"))
+        hint = _word(txn, inode, number, HINT, HINT_ROW)
+        if hint in ("hot", "cold"):
+            day = self._day_of(inode.ctime)
+            found = replace(found, hint=hint, hinted=day, words=(*found.words, f"hint {hint}"))
+        return found
+
+    def _of_bucket(self, bucket: BucketTiering) -> _Said:
+        words: list[str] = []
+        coldest, hottest = COLD, HOT
+        if bucket.no_cold:
+            coldest, words = COLD - 1, [*words, "no-cold by its bucket"]
+        if bucket.max_latency_ms:
+            coldest = min(coldest, _within(self._settings.tiering.prices, bucket.max_latency_ms))
+            words = [*words, f"max-latency {bucket.max_latency_ms:g} ms by its bucket"]
+        if bucket.pin:
+            coldest = hottest = min(TIERS.index(bucket.pin), self._coldest)
+            words = [*words, f"pinned to {bucket.pin} by its bucket"]
+        return _Said(coldest=coldest, hottest=hottest, mode=bucket.mode, words=tuple(words))
+
+
+def _within(book: PriceBook, milliseconds: float) -> int:
+    """The coldest tier whose first byte, and those of all hotter ones, come in time. Hot in any case."""
+    found = HOT
+    for at, price in enumerate(book.tiers):
+        if price.first_byte_ms > milliseconds:
+            break
+        found = at
+    return found
+
+
+def _word(txn: Txn, inode: Inode, number: int, name: str, row: bytes) -> str:
+    """What a user set: in metadata (of S3, or as attribute of a file), by a tag, or as an attribute of its own row."""
+    found = inode.metadata.get(name) or inode.tags.get(name)
+    if not found:
+        raw = load(txn, xattr_key(number, row), bytes)
+        found = raw.decode(errors="replace") if raw else ""
+    return found.strip().lower()
+
+
+def _users(txn: Txn, number: int) -> list[ObjectView]:
+    found = []
+    for content, _ in islice(volume_users(txn, number), USERS):
+        if content >= HOLDER:
+            continue
+        for kind, inode_number in islice(content_users(txn, content), USERS):
+            view = view_of_inode(txn, inode_number) if kind == INODE_USER else None
+            if view is not None:
+                found.append(view)
+        if len(found) >= USERS:
+            break
+    return found
+
+
+def view_of_inode(txn: Txn, number: int) -> ObjectView | None:
+    """An inode as the object it is, under the last name it had; None: it has none any more."""
+    inode = load(txn, inode_key(number), Inode)
+    if inode is None or not inode.parent:
+        return None
+    try:
+        root, prefix = path_of(txn, inode.parent)
+        bucket = get_inode(txn, root).name.removesuffix(b"/").decode()
+    except NotFound:
+        return None
+    return ObjectView(bucket=bucket, key=prefix + inode.name, inode_number=number, inode=inode)
