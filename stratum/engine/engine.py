@@ -243,18 +243,21 @@ async def _put_together(
         quotas=quotas,
         now_ns=now_ns,
     )
-    engine.tiers.attach(consequences, engine.reaper)
     _let_decide(engine, around)
     engine.packing = packing_of(around, volumes, engine.tiers, files, settings)
     await first.attempt(quotas.start, files.free_orphans, keys.start)
     services: list[Callable[[], Awaitable[None]]] = [first.run, ids.run, volumes.run, events.run, watch.run]
     services += [repairer.run, engine.reaper.run, scrubber.run, compactor.run, files.run, quotas.run]
-    several = (engine.packing, followers, engine.tiers, engine.tiering)
-    return engine, [*services, *(one for each in several for one in each.services)]
+    return engine, [*services, *followers.services, *_of_tiers(engine)]
+
+
+def _of_tiers(engine: Engine) -> list[Callable[[], Awaitable[None]]]:
+    return [*engine.packing.services, *engine.tiers.services, *engine.tiering.services]
 
 
 def _let_decide(engine: Engine, around: Surroundings) -> None:
-    """Let signals count, and somebody decide by them."""
+    """Let what follows from writes reach the tiers, let signals count, and somebody decide by them."""
+    engine.tiers.attach(engine.consequences, engine.reaper)
     engine.heat = Heat(engine.meta, engine.now_ns)
     engine.tiering = Tiering(around, engine.tiers, engine.disks, engine.heat, engine.settings)
     engine.tiering.start()
