@@ -35,6 +35,7 @@ T = TypeVar("T")
 XATTR_SPACES = (b"user.", b"trusted.", b"security.")
 
 RENAME_NOREPLACE, RENAME_EXCHANGE = 1, 2  # linux/fs.h
+PLAIN_MAX = 65_536  # inodes remembered to have no privileges
 
 
 class RequestContext(Protocol):
@@ -84,6 +85,7 @@ class Operations:
         self._files = files
         self._directories: dict[int, OpenDirectory] = {}
         self._next_directory = 1
+        self._plain: dict[int, None] = {}  # inodes without set-id bits and capabilities
 
     def init(self) -> None:
         """The kernel is there."""
@@ -117,7 +119,7 @@ class Operations:
         if flags & os.O_TRUNC and not flags & os.O_EXCL:
             there = self._files.names.lookup(parent_inode, name)
             if there is not None:
-                await self._drop_privileges(there[0], ctx)
+                await self._drop_privileges(there[0], set_id=ctx.uid != 0)
         handle, number, inode = await self._files.create(
             parent_inode,
             name,
@@ -200,6 +202,8 @@ class Operations:
     @answered
     async def setattr(self, inode: int, to: AttributeChange, fh: int | None, ctx: RequestContext) -> Node:
         """Set mode, owner, times, size."""
+        if to.mode is not None:
+            self._plain.pop(inode, None)
         return inode, await self._files.attributes.set(inode, to, opened=fh is not None)
 
     @answered
@@ -232,6 +236,7 @@ class Operations:
         `keep_setgid`: may who asks set that bit? None: to be found out.
         """
         _check_xattr_space(name)
+        self._plain.pop(inode, None)
         if keep_setgid is None:
             keep_setgid = self._may_set_gid(inode, name, ctx)
         await self._files.xattrs.set(
@@ -272,13 +277,30 @@ class Operations:
         """
         writes = flags & os.O_ACCMODE != os.O_RDONLY
         if flags & os.O_TRUNC:
-            await self._drop_privileges(inode, ctx)
+            await self._drop_privileges(inode, set_id=ctx.uid != 0)
         return self._files.open(inode, writes=writes, truncate=bool(flags & os.O_TRUNC))
 
-    async def _drop_privileges(self, inode: int, ctx: RequestContext) -> None:
-        """open(2) is to empty a file: unlike for write(2), the kernel leaves its set-id bits and capabilities to us."""
-        if await self._files.attributes.drop_privileges(inode, set_id=ctx.uid != 0):
+    @answered
+    async def drop_privileges(self, inode: int, set_id: bool) -> None:
+        """A file is to be changed, or given away: its capabilities go, and with `set_id` its set-id bits.
+
+        Only for a transport that has promised the kernel to do so at every write; that most files have none of them
+        is remembered.
+        """
+        if inode not in self._plain:
+            await self._drop_privileges(inode, set_id=set_id)
+
+    async def _drop_privileges(self, inode: int, *, set_id: bool) -> None:
+        """The kernel leaves this to us where open(2) empties a file. It must not go on with the mode it remembers."""
+        mode = self._files.attributes.get(inode).mode
+        if stat.S_ISDIR(mode):
+            return
+        if await self._files.attributes.drop_privileges(inode, set_id=set_id):
             await self._forget_inode(inode)
+        elif not mode & (stat.S_ISUID | stat.S_ISGID):
+            if len(self._plain) >= PLAIN_MAX:
+                del self._plain[next(iter(self._plain))]
+            self._plain[inode] = None
 
     @answered
     async def read(self, fh: int, off: int, size: int) -> bytes:

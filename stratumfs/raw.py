@@ -54,6 +54,7 @@ WANTED = (
     | Init.MAX_PAGES
     | Init.CACHE_SYMLINKS  # what a symbolic link says never changes
     | Init.EXPLICIT_INVAL_DATA  # an inode's bytes change through this mount alone (docs/decisions/0014)
+    | Init.HANDLE_KILLPRIV_V2  # or the kernel asks for capabilities before every write
     | Init.SETXATTR_EXT
     | Init.INIT_EXT
 )

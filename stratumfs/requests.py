@@ -7,6 +7,7 @@ malformed raises struct.error or ValueError: it is answered with EIO, as are bug
 """
 
 import errno
+import os
 import time
 from collections.abc import Awaitable, Callable
 from typing import NamedTuple
@@ -22,6 +23,8 @@ from stratumfs.protocol import Head, Op
 Handler = Callable[[Head, bytes, bytes], Awaitable[bytes | None]]
 
 NS = 10**9
+CHOWN = wire.FATTR_UID | wire.FATTR_GID
+CHANGES = CHOWN | wire.FATTR_MODE | wire.FATTR_SIZE | wire.FATTR_ATIME | wire.FATTR_MTIME
 
 
 class Caller(NamedTuple):
@@ -149,6 +152,10 @@ class Requests:
             mtime=_time(times[1], times[4], valid, wire.FATTR_MTIME, wire.FATTR_MTIME_NOW),
         )
         handle = fh if valid & wire.FATTR_FH else None
+        if valid & CHOWN:
+            await self._to.drop_privileges(head.node, True)
+        elif valid & wire.FATTR_SIZE or not valid & CHANGES:  # nothing to be set: the capabilities are to go
+            await self._to.drop_privileges(head.node, bool(valid & wire.FATTR_KILL_SUIDGID))
         return wire.attr_out(*await self._to.setattr(head.node, to, handle, caller(head)))
 
     async def _statfs(self, head: Head, body: bytes, content: bytes) -> bytes:
@@ -187,7 +194,8 @@ class Requests:
     async def _open(self, head: Head, body: bytes, content: bytes) -> bytes:
         flags, _ = wire.OPEN_IN.unpack_from(body)
         handle = await self._to.open(head.node, flags, caller(head))
-        return wire.OPEN_OUT.pack(handle, wire.FOPEN_KEEP_CACHE, 0)
+        reads = flags & os.O_ACCMODE == os.O_RDONLY  # then its close has nothing to say
+        return wire.OPEN_OUT.pack(handle, wire.FOPEN_KEEP_CACHE | (wire.FOPEN_NOFLUSH if reads else 0), 0)
 
     async def _create(self, head: Head, body: bytes, content: bytes) -> bytes:
         flags, mode, _, _ = wire.CREATE_IN.unpack_from(body)
@@ -200,9 +208,10 @@ class Requests:
         return await self._to.read(fh, offset, size)
 
     async def _write(self, head: Head, body: bytes, content: bytes) -> bytes:
-        fh, offset, size, *_ = wire.WRITE_IN.unpack_from(body)
+        fh, offset, size, flags, *_ = wire.WRITE_IN.unpack_from(body)
         if len(content) != size:
             raise ValueError(f"{len(content)} bytes to write, not {size}")
+        await self._to.drop_privileges(head.node, bool(flags & wire.WRITE_KILL_SUIDGID))
         return wire.WRITE_OUT.pack(await self._to.write(fh, offset, content), 0)
 
     async def _flush(self, head: Head, body: bytes, content: bytes) -> bytes:
