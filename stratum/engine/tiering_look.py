@@ -13,7 +13,7 @@ import msgspec
 from stratum.core.records import Wish
 from stratum.core.tiering.arithmetic import ONE
 from stratum.core.tiering.blocks import INTEREST, WRITTEN, Touch
-from stratum.core.tiering.costs import access, holding, overnight, overnight_returning
+from stratum.core.tiering.costs import access, holding, overnight
 from stratum.core.tiering.decide import MONTH, Decision, decide
 from stratum.core.tiering.evidence import Evidence, after, at_night, settled
 from stratum.core.tiering.groups import GroupEvidence, rate_of
@@ -95,7 +95,6 @@ def situation_of(
         group,
         terms.policy,
         values=_three(overnight(ONE, terms.book, subject.gb, evidence.values, False)),
-        robust=_three(overnight_returning(ONE, terms.book, subject.gb, evidence.robust)),
         wishes=subject.wishes,
         today=today,
         spike=spike,

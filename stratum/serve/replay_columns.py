@@ -24,10 +24,14 @@ class _Columns:
 
     def divided(self, a: Column, b: Column) -> Column:
         positive = np.asarray(b) > 0
-        return np.where(positive, a / np.where(positive, b, 1.0), np.inf)
+        with np.errstate(over="ignore"):  # infinite, as of Python's floats
+            return np.where(positive, a / np.where(positive, b, 1.0), np.inf)
 
     def denied(self, condition: Column) -> Column:
         return np.logical_not(condition)
+
+    def some(self, condition: Column) -> bool:
+        return bool(np.any(condition))
 
 
 COLUMNS: Arithmetic = _Columns()

@@ -5,7 +5,7 @@ Room: stratum/serve. May import: core.tiering, serve.{replay_columns, replay_run
 
 import numpy as np
 
-from stratum.core.tiering.costs import access, accounted, holding, overnight, overnight_returning, worked
+from stratum.core.tiering.costs import access, holding, overnight, worked
 from stratum.core.tiering.evidence import NO_TIER
 from stratum.core.tiering.groups import GroupDay, GroupEvidence, after, is_sweep, rate_of, sweep_rate_of
 from stratum.core.tiering.optimum import at_start
@@ -30,7 +30,6 @@ class Production:
         self._groups = [GroupEvidence() for _ in range(trace.groups)]
         self._reads, self._share, self._visits = np.zeros(count), np.zeros(count), np.zeros(count)
         self._spent, self._values = np.zeros(count), at_start(trace.gb, start)
-        self._robust = self._values
         self._last = trace.born.copy()
         self._moved, self._came = np.full(count, -LONG_AGO), np.full(count, NO_TIER)
         self._since = np.zeros(count, dtype=np.int64)
@@ -60,15 +59,11 @@ class Production:
         self._last = np.where(e.visits > 0, e.step, self._last)
         self._since = self._since + (e.visits > 0)
         held = np.choose(e.tier, holding(self._book, self._gb))
-        taken = accounted(COLUMNS, self._gb, e.visits, e.gb_read)
-        read = np.choose(e.tier, access(self._book, *taken))
+        read = np.choose(e.tier, access(self._book, e.visits, e.gb_read))
         self._spent = np.where(e.alive, self._spent + held + read, self._spent)
-        paid = worked(COLUMNS, self._book, self._gb, self._values, *taken)
+        paid = worked(COLUMNS, self._book, self._gb, self._values, e.visits, e.gb_read)
         night = overnight(COLUMNS, self._book, self._gb, paid, e.at_hand)
         self._values = tuple(np.where(e.alive, new, old) for new, old in zip(night, self._values, strict=True))
-        paid = worked(COLUMNS, self._book, self._gb, self._robust, *taken)
-        night = overnight_returning(COLUMNS, self._book, self._gb, paid)
-        self._robust = tuple(np.where(e.alive, new, old) for new, old in zip(night, self._robust, strict=True))
 
     def _count_groups(self, e: Evening) -> np.ndarray:
         """The day of every group; which of them were swept."""
@@ -100,5 +95,5 @@ class Production:
             exposure=table[np.clip(age, 0, len(table) - 1)],
             group_rate=rates[self._group], sweep_rate=sweeps[self._group], at_hand=e.at_hand,
             today_visits=e.visits, today_gb=e.gb_read,
-            spent=self._spent, values=self._values, robust=self._robust,
+            spent=self._spent, values=self._values,
         )  # fmt: skip

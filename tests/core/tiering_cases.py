@@ -4,7 +4,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from stratum.core.tiering.arithmetic import ONE
-from stratum.core.tiering.costs import overnight, overnight_returning, read_in_full
+from stratum.core.tiering.costs import overnight, read_in_full
 from stratum.core.tiering.evidence import after, at_night, first
 from stratum.core.tiering.groups import GroupEvidence
 from stratum.core.tiering.policy import Policy, exposures
@@ -59,7 +59,6 @@ def situations(draw):
         hottest=limits[0], coldest=limits[1], interest=draw(st.integers(0, 20)), written=draw(st.integers(0, 5)),
         shadow=(draw(st.floats(0, 0.1)), 0.0, 0.0), spent=best * draw(st.floats(1, 5)),
         values=tuple(best * draw(st.floats(1, 3)) for _ in range(3)),
-        robust=tuple(best * draw(st.floats(0, 3)) for _ in range(3)),
     )  # fmt: skip
 
 
@@ -72,9 +71,8 @@ def lived(days, *, gb=1.0, tier=1, book=BOOK, policy=PLAIN, group=None, wishes=N
     evidence = after(evidence, gb, *days[-1], book, policy)
     at_hand = read_in_full(gb, days[-1][1])
     values = overnight(ONE, book, gb, evidence.values, at_hand)
-    robust = overnight_returning(ONE, book, gb, evidence.robust)
     evidence = replace(evidence, **changes)
     return on_evening(
-        evidence, gb, group or GroupEvidence(), policy, values=values, robust=robust, wishes=wishes,
+        evidence, gb, group or GroupEvidence(), policy, values=values, wishes=wishes,
         today=days[-1], at_hand=at_hand, spike=spike,
     )  # fmt: skip

@@ -31,6 +31,9 @@ class Arithmetic(Protocol):
     def denied(self, condition: Column) -> Column:
         """True where the condition does not hold."""
 
+    def some(self, condition: Column) -> bool:
+        """Does the condition hold anywhere?"""
+
 
 class _One:
     """One number at a time."""
@@ -49,6 +52,9 @@ class _One:
 
     def denied(self, condition: Column) -> Column:
         return not condition
+
+    def some(self, condition: Column) -> bool:
+        return bool(condition)
 
 
 ONE: Arithmetic = _One()

@@ -76,11 +76,6 @@ def break_even(a: Arithmetic, book: PriceBook, gb: Column, hotter: int, colder: 
     return a.divided(read[colder] - read[hotter] + there_and_back + fees, gb * (book.rent[hotter] - book.rent[colder]))
 
 
-def accounted(a: Arithmetic, gb: Column, reads: Column, gb_read: Column) -> tuple[Column, Column]:
-    """A day's visits and GB as the guard's accounts take them: at most one full read (docs/tiering.md, the bound)."""
-    return a.smaller(reads, 1.0), a.smaller(gb_read, gb)
-
-
 def day_gb(sent: int) -> float:
     """Bytes in GB."""
     return sent / GB
@@ -107,36 +102,6 @@ def overnight(
                 best = a.smaller(best, values[f] + moving(a, book, gb, f, g, at_hand))
         found.append(best)
     return tuple(found)
-
-
-def returning(a: Arithmetic, book: PriceBook, gb: Column, source: int, target: int) -> Column:
-    """A move as the robust rule counts it: up costs a fetch, or what a full read costs more there if less.
-
-    That is the price of having left too early. The true move may be nearly free, when a read brought the bytes.
-    """
-    if source == target:
-        return gb * 0.0
-    into, read = book.tiers[target], full_read(book, gb)
-    paid = gb * into.write_usd_per_gb + into.move_in_usd_per_object
-    if target > source:
-        return paid
-    out = book.tiers[source]
-    fetched = gb * out.retrieval_usd_per_gb + out.request_usd
-    return paid + a.smaller(a.larger(read[source] - read[target], 0.0), fetched)
-
-
-def overnight_returning(a: Arithmetic, book: PriceBook, gb: Column, values: Sequence[Column]) -> tuple[Column, ...]:
-    """The robust rule's values after a night, reckoned from the smallest, which becomes 0."""
-    every = range(len(TIERS))
-    found = []
-    for g in every:
-        best = values[g]
-        for f in every:
-            if f != g:
-                best = a.smaller(best, values[f] + returning(a, book, gb, f, g))
-        found.append(best)
-    least = a.smaller(a.smaller(found[0], found[1]), found[2])
-    return tuple(value - least for value in found)
 
 
 def break_evens(book: PriceBook, gb: float) -> dict[str, float]:

@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from stratum.core.tiering.arithmetic import ONE
-from stratum.core.tiering.costs import break_evens, holding, overnight, overnight_returning, worked
+from stratum.core.tiering.costs import break_evens, holding, overnight, worked
 from stratum.core.tiering.policy import Policy, decays
 from stratum.core.tiering.prices import TIERS, PriceBook
 from stratum.core.tiering.rule import REASONS, Outcome, outcome
@@ -56,7 +56,7 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True):
     break_even_days: dict[str, float | None]  # T* per edge; none: never
     hotter_above: float | None  # full reads per day (rise_rate) from which it would go hotter
     colder_below: float | None  # and (leave_rate) below which it would go colder
-    bound_ratio: float  # the guard's: tomorrow's worst cost over optimum and credit
+    bound_ratio: float  # the guard's: cost so far without credit, over the optimum
     look_again_days: int  # unless it is read before
     situation: Situation
     prices: PriceBook
@@ -158,10 +158,9 @@ def _look_again(s: Situation, book: PriceBook, policy: Policy, found: Outcome) -
 
 def _idle(s: Situation, found: Outcome, book: PriceBook, policy: Policy, days: int) -> Situation:
     """The situation after so many days without a read in the tier that was chosen."""
-    kept, tier, values, robust = decays(policy.half_life_days)[days], found.tier, s.values, s.robust
+    kept, tier, values = decays(policy.half_life_days)[days], found.tier, s.values
     for _ in range(days):
         values = overnight(ONE, book, s.gb, worked(ONE, book, s.gb, values, 0.0, 0.0), False)
-        robust = overnight_returning(ONE, book, s.gb, worked(ONE, book, s.gb, robust, 0.0, 0.0))
     return msgspec.structs.replace(
         s,
         tier=tier,
@@ -182,5 +181,4 @@ def _idle(s: Situation, found: Outcome, book: PriceBook, policy: Policy, days: i
         written=s.written + days,
         spent=s.spent + (found.moves[tier] if tier != s.tier else 0.0) + days * holding(book, s.gb)[tier],
         values=values,
-        robust=robust,
     )

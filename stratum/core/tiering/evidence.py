@@ -15,14 +15,14 @@ import struct
 import msgspec
 
 from stratum.core.tiering.arithmetic import ONE
-from stratum.core.tiering.costs import access, accounted, holding, overnight, overnight_returning, read_in_full, worked
+from stratum.core.tiering.costs import access, holding, overnight, read_in_full, worked
 from stratum.core.tiering.policy import Policy, decays
 from stratum.core.tiering.prices import PriceBook
 
 # born, counted, last_read, moved, interest, written, minute: u16; bitmap, group: u32; tiers (2 bits each of tier,
-# came_from, start and of the robust value that is 0), since: u8; recent: f16; reads, gb_per_size, visits, spent, three
-# values, two robust values: f32. 14 + 8 + 2 + 2 + 36 = 62 bytes.
-_LAYOUT = struct.Struct("<7H2I2Be9f")
+# came_from, start), since: u8; recent: f16; reads, gb_per_size, visits, spent, three values: f32.
+# 14 + 8 + 2 + 2 + 28 = 54 bytes, and 8 that are free: 62, so that 65 records fill a page (core.tiering.blocks).
+_LAYOUT = struct.Struct("<7H2I2Be7f8x")
 PACKED_BYTES = _LAYOUT.size
 NO_DAY = 0  # 1970-01-01: never
 NO_TIER = 3
@@ -50,19 +50,16 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
     gb_per_size: float = 0.0  # decayed sum of bytes / size, without that limit
     visits: float = 0.0  # decayed sum of reads
     recent: float = 0.0  # visits, half-life two hours
-    spent: float = 0.0  # the guard's accounts: cost so far, of at most one full read a day
+    spent: float = 0.0  # the guard's ledger: cost so far
     values: tuple[float, float, float] = (0.0, 0.0, 0.0)  # the optimum's least cost of being in each tier tonight
-    robust: tuple[float, float, float] = (0.0, 0.0, 0.0)  # the robust rule's values, the smallest of them 0
 
 
 def packed(evidence: Evidence) -> bytes:
     """The evidence as stored. Counters keep seven digits, which is far below what they mean."""
     e = evidence
     days = (e.born, e.counted, e.last_read, e.moved, e.interest, e.written, e.minute)
-    zero = e.robust.index(min(e.robust))
-    tiers = e.tier | e.came_from << 2 | e.start << 4 | zero << 6
-    robust = e.robust[:zero] + e.robust[zero + 1 :]
-    sums = (e.reads, e.gb_per_size, e.visits, e.spent, *e.values, *robust)
+    tiers = e.tier | e.came_from << 2 | e.start << 4
+    sums = (e.reads, e.gb_per_size, e.visits, e.spent, *e.values)
     return _LAYOUT.pack(*days, e.active, e.group, tiers, min(e.since, 255), min(e.recent, _MOST_RECENT), *sums)
 
 
@@ -70,14 +67,12 @@ def unpacked(stored: bytes) -> Evidence:
     """The evidence that was packed. Raises struct.error if `stored` is none."""
     born, counted, last, moved, interest, written, minute, active, group, tiers, since, *sums = _LAYOUT.unpack(stored)
     recent, reads, share, visits, spent, *values = sums
-    robust = values[3:]
-    robust.insert(tiers >> 6, 0.0)
     return Evidence(
         born=born, counted=counted, last_read=last, moved=moved, interest=interest, written=written,
         active=active, group=group, minute=minute, since=since,
         tier=tiers & 3, came_from=tiers >> 2 & 3, start=tiers >> 4 & 3,
         reads=reads, gb_per_size=share, visits=visits, recent=recent,
-        spent=spent, values=(values[0], values[1], values[2]), robust=(robust[0], robust[1], robust[2]),
+        spent=spent, values=(values[0], values[1], values[2]),
     )  # fmt: skip
 
 
@@ -85,7 +80,7 @@ def first(day: int, *, tier: int, group: int = 0) -> Evidence:
     """The evidence of a unit that appears on `day`. Its counters begin empty: the first `after` counts that day."""
     empty = tuple(0.0 if tier == each else float("inf") for each in range(3))
     values = (empty[0], empty[1], empty[2])
-    return Evidence(born=day, counted=day - 1, tier=tier, start=tier, group=group, values=values, robust=values)
+    return Evidence(born=day, counted=day - 1, tier=tier, start=tier, group=group, values=values)
 
 
 def after(
@@ -95,9 +90,8 @@ def after(
     e, kept = evidence, decays(policy.half_life_days)[1]
     share = gb_read / gb if gb > 0 else (1.0 if reads else 0.0)
     credit = policy.sweep_credit if swept else 1.0
-    taken = accounted(ONE, gb, reads, gb_read)
-    held, read = holding(book, gb)[e.tier], access(book, *taken)[e.tier]
-    values, robust = (worked(ONE, book, gb, before, *taken) for before in (e.values, e.robust))
+    held, read = holding(book, gb)[e.tier], access(book, reads, gb_read)[e.tier]
+    values = worked(ONE, book, gb, e.values, reads, gb_read)
     day = e.counted + 1
     return msgspec.structs.replace(
         e,
@@ -110,17 +104,13 @@ def after(
         visits=e.visits * kept + credit * reads,
         spent=e.spent + held + read,
         values=(values[0], values[1], values[2]),
-        robust=(robust[0], robust[1], robust[2]),
     )
 
 
 def at_night(evidence: Evidence, gb: float, gb_read: float, book: PriceBook, target: int, move_cost: float) -> Evidence:
     """The evidence after the night: the unit moves to `target` (or stays), the optimum moves as it likes."""
     values = overnight(ONE, book, gb, evidence.values, read_in_full(gb, gb_read))
-    robust = overnight_returning(ONE, book, gb, evidence.robust)
-    stayed = msgspec.structs.replace(
-        evidence, values=(values[0], values[1], values[2]), robust=(robust[0], robust[1], robust[2])
-    )
+    stayed = msgspec.structs.replace(evidence, values=(values[0], values[1], values[2]))
     if target == evidence.tier:
         return stayed
     return msgspec.structs.replace(

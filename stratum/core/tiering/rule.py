@@ -1,6 +1,6 @@
 """The rule: from a situation to a tier, with every number on the way.
 
-Room: stratum/core. May import: core.tiering.{arithmetic, costs, policy, prices, situation}.
+Room: stratum/core. May import: core.tiering.{arithmetic, costs, guard, policy, prices, situation}.
 
 Written once for one unit and for columns of units (see arithmetic). In order:
 
@@ -9,21 +9,21 @@ Written once for one unit and for columns of units (see arithmetic). In order:
 2.  price: rent and reads over the horizon in every tier, and the move there with its margin; the cheapest is the wish;
 3.  constraints that stop a wished move (SMALL, WARM_UP, RESIDENCE, FLIP_FLOP, INTEREST, JUST_WRITTEN), a spike that
     promotes at once, and pins, which are orders;
-4.  guard: whatever is chosen must keep the cost so far within the bound on both of tomorrow's worst days, so no advice
-    however wrong can cost more (docs/tiering.md derives it).
+4.  guard: a forecast decides while the cost so far is within the bound; then a rule decides that needs no forecast, so
+    no advice however wrong can cost more (core.tiering.guard; docs/tiering.md derives it).
 """
 
 from dataclasses import dataclass
 
 from stratum.core.tiering.arithmetic import Arithmetic, Column, least, picked
-from stratum.core.tiering.costs import access, break_even, early_leave, full_read, holding, moves_from, returning
+from stratum.core.tiering.costs import access, break_even, early_leave, holding, moves_from
+from stratum.core.tiering.guard import guarded, ratios_of
 from stratum.core.tiering.policy import Policy
 from stratum.core.tiering.prices import COLD, TIERS, PriceBook
 from stratum.core.tiering.situation import Situation
 
 NEVER = float("inf")
 EVERY = range(len(TIERS))
-_ALMOST = 1.0 - 1e-9  # values that are equal but for rounding
 
 # Why a unit stays or goes. One documented list (docs/tiering.md); the index is what a column holds.
 REASONS = (
@@ -50,7 +50,7 @@ class Outcome:
     leave: tuple[Column, ...]  # totals over the horizon, by which "colder?" is decided
     rise: tuple[Column, ...]  # and "hotter?"
     breaks: tuple[Column, ...]  # T* of hot-warm, hot-cold, warm-cold
-    ratios: tuple[Column, ...]  # of the guard: the worst ratio to the optimum tomorrow, per tier
+    ratios: tuple[Column, ...]  # of the guard: cost so far without credit, over the optimum, per tier
 
 
 def outcome(a: Arithmetic, s: Situation, book: PriceBook, p: Policy) -> Outcome:
@@ -72,14 +72,14 @@ def outcome(a: Arithmetic, s: Situation, book: PriceBook, p: Policy) -> Outcome:
     spiked = _spiked(a, s, p, book, moves)
     spikes = a.where(s.spike, spiked < chosen, False)
     chosen = a.where(spikes, spiked, chosen)
-    ratios = _ratios(a, s, p, book, moves)
-    guarded = _guarded(a, s, p, book, chosen, rise, ratios)
+    ratios = ratios_of(a, s, p, book, moves)
+    kept = guarded(a, s, p, book, chosen, rise, moves, ratios)
     pinned = a.where(s.tier > s.coldest, True, s.tier < s.hottest)
     pinned = a.where(s.coldest == s.hottest, True, pinned)
-    final = a.where(pinned, wish, guarded)
+    final = a.where(pinned, wish, kept)
     reason = _reason(a, s, final, held_by, breaks)
     reason = a.where(spikes, CODE["SPIKE"], reason)
-    reason = a.where(guarded == chosen, reason, CODE["BOUND"])
+    reason = a.where(kept == chosen, reason, CODE["BOUND"])
     reason = a.where(pinned, CODE["PIN"], reason)
     reads = tuple(leave_rate * read for read in per_day)
     return Outcome(
@@ -191,46 +191,6 @@ def _spiked(a: Arithmetic, s: Situation, p: Policy, book: PriceBook, moves: tupl
         total = a.where(s.tier >= g, a.where(paid, total, NEVER), NEVER)
         found.append(a.where(s.hottest > g, NEVER, total))
     return least(a, found)
-
-
-def _ratios(a: Arithmetic, s: Situation, p: Policy, book: PriceBook, moves: tuple[Column, ...]) -> tuple[Column, ...]:
-    """For each tier, the worse of tomorrow's two extremes (idle, one full read): cost without credit over optimum."""
-    held, read = holding(book, s.gb), full_read(book, s.gb)
-    fees = max(book.per_read) + sum(t.move_in_usd_per_object for t in book.tiers)
-    credit = p.credit_days * picked(a, s.start, held) + fees
-    found = [s.gb * 0.0 for _ in EVERY]
-    for full in (0.0, 1.0):
-        ends = [s.values[g] + (held[g] + full * read[g]) for g in EVERY]
-        best = a.smaller(a.smaller(ends[0], ends[1]), ends[2])
-        for g in EVERY:
-            cost = s.spent + moves[g] + (held[g] + full * read[g]) - credit
-            found[g] = a.larger(found[g], a.where(cost > 0.0, a.divided(cost, best), 0.0))
-    return tuple(found)
-
-
-def _guarded(
-    a: Arithmetic, s: Situation, p: Policy, book: PriceBook, chosen: Column, rise: tuple[Column, ...],
-    ratios: tuple[Column, ...],
-) -> Column:  # fmt: skip
-    """The choice if the bound allows it; else what the robust rule does, which needs no forecast."""
-    if not p.bound:
-        return chosen
-    robust = _robust(a, s, book)
-    welcome = picked(a, robust, rise) < NEVER  # the user's constraints are above the bound
-    robust = a.where(welcome, robust, chosen)
-    return a.where(picked(a, chosen, ratios) <= p.bound, chosen, robust)
-
-
-def _robust(a: Arithmetic, s: Situation, book: PriceBook) -> Column:
-    """The work function rule: leave a tier once having been there was as dear as being elsewhere and coming back."""
-    found, best = s.tier, s.gb * 0.0 + NEVER
-    for g in EVERY:
-        back = picked(a, s.tier, [returning(a, book, s.gb, g, f) for f in EVERY])
-        there = s.robust[g] + picked(a, s.tier, [returning(a, book, s.gb, f, g) for f in EVERY])
-        due = a.where(s.tier == g, False, picked(a, s.tier, s.robust) >= (s.robust[g] + back) * _ALMOST)
-        better = a.where(due, there < best, False)
-        found, best = a.where(better, g, found), a.where(better, there, best)
-    return found
 
 
 def _reason(a: Arithmetic, s: Situation, final: Column, held_by: Column, breaks: tuple[Column, ...]) -> Column:

@@ -44,7 +44,6 @@ class Situation(msgspec.Struct, frozen=True, kw_only=True):
     shadow: tuple[float, float, float] = (0.0, 0.0, 0.0)  # per GB and day, of tiers that run full
     spent: float = 0.0  # the guard's account of cost so far, this evening included
     values: tuple[float, float, float] = (0.0, 0.0, 0.0)  # least cost so far of being in each tier tomorrow
-    robust: tuple[float, float, float] = (0.0, 0.0, 0.0)  # the robust rule's values
 
 
 class Wishes(msgspec.Struct, frozen=True, kw_only=True):
@@ -85,7 +84,6 @@ def on_evening(
     policy: Policy,
     *,
     values: tuple[float, float, float],
-    robust: tuple[float, float, float],
     wishes: Wishes = NO_WISHES,
     today: tuple[float, float] = (0.0, 0.0),
     at_hand: bool = False,
@@ -94,7 +92,7 @@ def on_evening(
 ) -> Situation:
     """The situation of a unit whose evidence is settled up to this evening.
 
-    `values`, `robust`: as after this night (costs.overnight, overnight_returning). `today`: visits, GB.
+    `values`: as after this night (costs.overnight). `today`: visits, GB.
     """
     e, day, table = evidence, evidence.counted, exposures(policy.half_life_days)
     age = day - e.born + 1
@@ -126,5 +124,4 @@ def on_evening(
         shadow=shadow,
         spent=e.spent,
         values=values,
-        robust=robust,
     )
