@@ -23,6 +23,7 @@ from stratum.core.posix_acl import NAMES as POSIX_ACLS
 from stratum.core.records import Inode
 from stratum.engine.file_attributes import AttributeChange, Room
 from stratum.engine.file_names import Caller, Node
+from stratum.engine.file_ranges import SUPPORTED
 from stratum.engine.files import Files
 from stratumfs.directories import OpenDirectory, Reply
 from stratumfs.errnos import Refused, errno_of
@@ -35,6 +36,7 @@ T = TypeVar("T")
 XATTR_SPACES = (b"user.", b"trusted.", b"security.")
 
 RENAME_NOREPLACE, RENAME_EXCHANGE = 1, 2  # linux/fs.h
+COPY_MAX = 64 << 20  # bytes copied by one request
 PLAIN_MAX = 65_536  # inodes remembered to have no privileges
 
 
@@ -278,7 +280,7 @@ class Operations:
         writes = flags & os.O_ACCMODE != os.O_RDONLY
         if flags & os.O_TRUNC:
             await self._drop_privileges(inode, set_id=ctx.uid != 0)
-        return self._files.open(inode, writes=writes, truncate=bool(flags & os.O_TRUNC))
+        return self._files.open(inode, writes=writes, truncate=bool(flags & os.O_TRUNC), process=ctx.pid)
 
     @answered
     async def drop_privileges(self, inode: int, set_id: bool) -> None:
@@ -327,6 +329,36 @@ class Operations:
     async def fsync(self, fh: int, datasync: bool) -> None:
         """Make a file durable; without its attributes would save nothing."""
         await self._files.fsync(fh)
+
+    # --- what only our own transport passes on ---------------------------------------------------------------
+
+    @answered
+    async def tmpfile(self, parent_inode: int, mode: int, ctx: RequestContext) -> tuple[int, int, Inode]:
+        """Make a file without a name and open it: (handle, inode, its record)."""
+        handle, number, inode = await self._files.create_unnamed(parent_inode, mode, Caller(ctx.uid, ctx.gid))
+        return handle, *self._told(number, inode)
+
+    @answered
+    async def fallocate(self, fh: int, offset: int, length: int, mode: int) -> None:
+        """Make room, or holes."""
+        if mode not in SUPPORTED:
+            raise Refused(errno.EOPNOTSUPP)
+        await self._files.allocate(fh, mode, offset, length)
+
+    @answered
+    async def lseek(self, fh: int, offset: int, whence: int) -> int:
+        """Find data, or a hole."""
+        if whence not in (os.SEEK_DATA, os.SEEK_HOLE):
+            raise Refused(errno.EINVAL)
+        found = self._files.next_data(fh, offset) if whence == os.SEEK_DATA else self._files.next_hole(fh, offset)
+        if found is None:
+            raise Refused(errno.ENXIO)
+        return found
+
+    @answered
+    async def copy_file_range(self, fh: int, offset: int, to_fh: int, to_offset: int, length: int) -> int:
+        """Copy within the store; fewer bytes than asked for are an answer too."""
+        return await self._files.copy(fh, offset, to_fh, to_offset, min(length, COPY_MAX))
 
     # --- directories ----------------------------------------------------------------------------------------
 

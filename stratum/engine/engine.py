@@ -34,6 +34,7 @@ from stratum.engine.first_writes import FirstWrites
 from stratum.engine.follow_ups import FollowUps, follow_ups
 from stratum.engine.grounds import Grounds
 from stratum.engine.heat import Heat
+from stratum.engine.heat_files import FileReads
 from stratum.engine.inventories import InventoryLists
 from stratum.engine.keys import NO_MASTER_KEYS, Keys, MasterKeys
 from stratum.engine.lifecycle import Lifecycle
@@ -41,9 +42,11 @@ from stratum.engine.notifications import Notifying
 from stratum.engine.objects import Objects
 from stratum.engine.opening import OpenedStore, close_store, disk_watch, open_store
 from stratum.engine.packing import Packing, packing_of
+from stratum.engine.pattern_watch import PatternWatch
 from stratum.engine.quotas import Quotas
 from stratum.engine.reaper import Reaper
 from stratum.engine.repairer import Repairer
+from stratum.engine.replications import Replications
 from stratum.engine.roles import Roles
 from stratum.engine.scrubber import Scrubber
 from stratum.engine.sealing import Sealing
@@ -103,6 +106,7 @@ class Engine:
     heat: Heat = field(init=False)
     tiering: Tiering = field(init=False)
     packing: Packing = field(init=False)
+    patterns: PatternWatch = field(init=False)
     roles: Roles = field(init=False)
     sessions: Sessions = field(init=False)
     web_identities: WebIdentities = field(init=False)
@@ -135,6 +139,11 @@ class Engine:
     def inventories(self) -> InventoryLists:
         """What writes lists of what is in buckets."""
         return self.follow_ups.inventories
+
+    @property
+    def replications(self) -> Replications:
+        """What sends versions on to other buckets."""
+        return self.follow_ups.replications
 
     @property
     def access_logs(self) -> AccessLogs:
@@ -210,7 +219,7 @@ async def _put_together(
     around = Surroundings(meta, contents, changes, now_ns, maker, files, sealing, consequences)
     repairer, objects = Repairer(around, volumes, store.disks, limits), Objects(around, limits)
     scrubber, compactor = Scrubber(around, volumes, repairer, limits), Compactor(around, limits)
-    followers = follow_ups(around, objects, settings)
+    followers = follow_ups(around, objects, settings, store.store_id)
     events = DiskEvents(store, volumes, repairer, limits.repair_interval)
     watch = disk_watch(store, settings, events.replaced, events.returned, now_ns)
     for slot in store.replaced:
@@ -244,7 +253,6 @@ async def _put_together(
         now_ns=now_ns,
     )
     _let_decide(engine, around)
-    engine.packing = packing_of(around, volumes, engine.tiers, files, settings)
     await first.attempt(quotas.start, files.free_orphans, keys.start)
     services: list[Callable[[], Awaitable[None]]] = [first.run, ids.run, volumes.run, events.run, watch.run]
     services += [repairer.run, engine.reaper.run, scrubber.run, compactor.run, files.run, quotas.run]
@@ -252,7 +260,7 @@ async def _put_together(
 
 
 def _of_tiers(engine: Engine) -> list[Callable[[], Awaitable[None]]]:
-    return [*engine.packing.services, *engine.tiers.services, *engine.tiering.services]
+    return [each for part in (engine.packing, engine.tiers, engine.tiering, engine.patterns) for each in part.services]
 
 
 def _let_decide(engine: Engine, around: Surroundings) -> None:
@@ -262,6 +270,9 @@ def _let_decide(engine: Engine, around: Surroundings) -> None:
     engine.tiering = Tiering(around, engine.tiers, engine.disks, engine.heat, engine.settings)
     engine.tiering.start()
     engine.file_facts.why = engine.tiering.why
+    engine.files.reads = FileReads(engine.heat, engine.meta)
+    engine.packing = packing_of(around, engine.volumes, engine.tiers, engine.files, engine.settings)
+    engine.patterns = PatternWatch(around, engine.volumes, engine.heat, engine.tiering, engine.packing)
 
 
 def _directory_maker(owner: tuple[int, int], now_ns: Callable[[], int]) -> DirectoryMaker:

@@ -16,10 +16,12 @@ import trio
 from stratum.core.config import Settings
 from stratum.core.errors import NoSuchInode, StratumError
 from stratum.core.records import Inode
+from stratum.engine import file_ranges
 from stratum.engine.buckets import Buckets
 from stratum.engine.consequences import Consequences
 from stratum.engine.contents import Contents
 from stratum.engine.file_attributes import FileAttributes
+from stratum.engine.file_growth import Growth
 from stratum.engine.file_history import History, check_changeable, in_view, real
 from stratum.engine.file_mounted import Memory, Mounted
 from stratum.engine.file_names import Caller, FileNames
@@ -28,6 +30,8 @@ from stratum.engine.file_pressure import Pressure
 from stratum.engine.file_sealed import check_readable
 from stratum.engine.file_table import FileTable
 from stratum.engine.file_xattrs import FileXattrs
+from stratum.engine.heat_files import FileReads
+from stratum.engine.quotas import Quotas
 from stratum.engine.sealing import Sealing
 from stratum.store.disks import Disks
 from stratum.store.meta import Meta
@@ -56,9 +60,11 @@ class Files:
         now_ns: Callable[[], int],
         consequences: Consequences,
         sealing: Sealing,
+        quotas: Quotas | None = None,
     ) -> None:
         limits = settings.limits
         mounted = Mounted(meta, contents, limits, now_ns, Memory(limits.dirty_bytes), sealing, consequences)
+        mounted.growth = None if quotas is None else Growth(meta, quotas)
         table = FileTable(mounted)
         mounted.is_open = table.is_pinned
         self._history = History(mounted, table)
@@ -70,13 +76,14 @@ class Files:
         self._pressure = Pressure(mounted, table.files)
         self._close_is_durable = settings.close == "durable"
         self._handles: dict[int, Handle] = {}
+        self.reads: FileReads | None = None  # who wants to know of them
         self._next_handle = count(1)
         self.on_open: Callable[[Inode], None] = lambda inode: None  # a file is opened that keeps its content
 
     # --- open files -----------------------------------------------------------------------------------------
 
-    def open(self, number: int, *, writes: bool, truncate: bool = False) -> int:
-        """Open a regular file, return a handle.
+    def open(self, number: int, *, writes: bool, truncate: bool = False, process: int = 0) -> int:
+        """Open a regular file, return a handle. `process`: whose it is.
 
         Raises NoSuchInode, IsADirectory, NotPermitted, ReadOnly; to read an encrypted one CustomerKeyNeeded,
         NoMasterKey.
@@ -91,7 +98,10 @@ class Files:
             file.truncate(0)
         else:
             self.on_open(self._table.record(number))
-        return self._new_handle(file, writes=writes)
+        handle = self._new_handle(file, writes=writes)
+        if self.reads is not None:
+            self.reads.opened(handle, number, process, writes=writes)
+        return handle
 
     async def create(
         self, parent: int, name: bytes, mode: int, who: Caller, *, exclusive: bool, truncate: bool
@@ -108,9 +118,18 @@ class Files:
             file.truncate(0)
         return self._new_handle(file, writes=True), number, self._table.shown(number, inode)
 
+    async def create_unnamed(self, parent: int, mode: int, who: Caller) -> tuple[int, int, Inode]:
+        """Make a file without a name and open it; return (handle, number, record). Raises as `create`."""
+        number, inode = await self.names.make_unnamed(parent, mode, who)
+        self.xattrs.note_made(number, parent)
+        return self._new_handle(self._table.use(number, inode), writes=True), number, inode
+
     async def read(self, handle: int, offset: int, size: int) -> bytes:
         """Bytes from `offset` on, fewer than `size` only at the end. Raises TooFewShards."""
-        return await self._handle(handle).file.read(offset, size)
+        found = await self._handle(handle).file.read(offset, size)
+        if self.reads is not None:
+            self.reads.read(handle, offset, len(found))
+        return found
 
     async def write(self, handle: int, offset: int, content: bytes) -> None:
         """Put bytes at `offset`; waits while too much is in memory. Raises TooLarge, and what failed before."""
@@ -120,6 +139,29 @@ class Files:
         file.write(offset, content)
         if self._pressure.note(file):
             await self._pressure.room(file)
+
+    async def allocate(self, handle: int, mode: int, offset: int, length: int) -> None:
+        """fallocate(2): see file_ranges.allocate. Raises what that raises."""
+        file = self._handle(handle).file
+        file.report()
+        file_ranges.allocate(file, mode, offset, length, self.attributes.room().free)
+
+    def next_data(self, handle: int, offset: int) -> int | None:
+        """Where the next bytes of a file that are no hole begin; None: there are none any more."""
+        return file_ranges.next_data(self._handle(handle).file, offset)
+
+    def next_hole(self, handle: int, offset: int) -> int | None:
+        """Where its next hole begins, at the latest at its end; None: that is before `offset`."""
+        file = self._handle(handle).file
+        return file_ranges.next_hole(file, offset) if offset < file.size else None
+
+    async def copy(self, source: int, start: int, target: int, at: int, length: int) -> int:
+        """Copy between two handles, return how many bytes. Raises what `read` and `write` raise, InvalidArgument."""
+
+        async def write(offset: int, content: bytes) -> None:
+            await self.write(target, offset, content)
+
+        return await file_ranges.copy(self._handle(source).file, start, length, self._handle(target).file, at, write)
 
     async def fsync(self, handle: int) -> None:
         """Return when the file is published and durable, with every name that was made before.
@@ -154,6 +196,8 @@ class Files:
         """The last descriptor of a handle was closed: forget the handle."""
         file = self._handle(handle).file
         del self._handles[handle]
+        if self.reads is not None:
+            self.reads.closed(handle)
         file.handles -= 1
         await self._table.release(file)
 

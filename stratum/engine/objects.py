@@ -22,7 +22,7 @@ import trio
 from stratum.core.conditions import check_delete, check_read, check_write
 from stratum.core.config import Limits
 from stratum.core.encryption import CustomerKey
-from stratum.core.errors import MarkerFound, NoSuchKey, NoSuchVersion, SourceChanged, StratumError
+from stratum.core.errors import MarkerFound, NoSuchKey, NoSuchVersion, QuotaExceeded, SourceChanged, StratumError
 from stratum.core.inodes import attributes_of, get_inode, give_attributes, stored_bytes
 from stratum.core.listing import list_page
 from stratum.core.locks import check_deletable
@@ -42,6 +42,7 @@ from stratum.core.objects import (
     VersionPage,
     VersionQuery,
 )
+from stratum.core.quotas import NOTHING, Amount, check_room, counted
 from stratum.core.records import Checksum, Inode, Kind, Run
 from stratum.core.schema import inode_key, take_number
 from stratum.core.txn import Txn, save
@@ -74,11 +75,13 @@ class Objects:
     async def put(self, bucket: str, key: bytes, body: AsyncIterator[bytes], spec: PutSpec) -> ObjectView:
         """Store `body` under `key`; durable and visible on return.
 
-        Raises NoSuchBucket, KeyTooLong, PreconditionFailed, TooLarge, TooFewDisks, what `spec.check` raises, and to
-        seal it NotSealing, NoMasterKey, NoSuchNamedKey.
+        Raises NoSuchBucket, KeyTooLong, PreconditionFailed, QuotaExceeded, TooLarge, TooFewDisks, what `spec.check`
+        raises, and to seal it NotSealing, NoMasterKey, NoSuchNamedKey.
         """
         check_key(key)
         await self._check_early(bucket, key, spec.condition)
+        if spec.size is not None:
+            self._around.meta.read(lambda txn: check_fits(txn, bucket, key, spec.size or 0))
         run = await self._around.sealing.begin(spec.seal)
         ingest = Ingest(self._around.contents, self._limits, spec.algorithms, self._limits.object_bytes_max, run)
         staged = await ingest.take(body)
@@ -164,9 +167,17 @@ class Objects:
         if new.content:  # before the old inode goes: an object copied onto itself shares its bytes
             attach(txn, new.content, inode_user(number))
         changes, parent, name = put_current(txn, place, number)
+        if changes[-1].inode != number and new.content:
+            self._around.overwritten(txn, new.content)
         retention = new.retention or retention_of_new(txn, bucket, place.bucket, place.maker.now)
         inode = msgspec.structs.replace(
-            born(new, place.maker), parent=parent, name=name, version=version, sequence=sequence, retention=retention
+            born(new, place.maker),
+            parent=parent,
+            name=name,
+            version=version,
+            sequence=sequence,
+            retention=retention,
+            bucket=place.root,
         )
         save(txn, inode_key(number), inode)
         view = ObjectView(
@@ -400,6 +411,17 @@ def check_now(txn: Txn, bucket: str, key: bytes, condition: Condition) -> None:
     except NoSuchKey:
         current = None
     check_write(condition, current)
+
+
+def check_fits(txn: Txn, bucket: str, key: bytes, size: int) -> None:
+    """Is there room in the quotas for an object of `size` bytes? Raises NoSuchBucket, QuotaExceeded."""
+    found = find_bucket(txn, bucket)
+    try:
+        check_room(txn, found.root, Amount(size, 1))
+    except QuotaExceeded:
+        entry = None if found.versioning else resolve(txn, found.root, key)
+        _, replaced = (0, NOTHING) if entry is None else counted(get_inode(txn, entry.inode))
+        check_room(txn, found.root, Amount(size, 1).plus(replaced, -1))
 
 
 def _is_there(txn: Txn, bucket: str, key: bytes, condition: Condition, version: str | None) -> bool:

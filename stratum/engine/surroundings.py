@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from stratum.core.namespace import DirectoryMaker
+from stratum.core.txn import Txn
 from stratum.engine.changes import Changes
 from stratum.engine.consequences import Consequences
 from stratum.engine.contents import Contents
@@ -36,6 +37,10 @@ def _nobody_asks(content: int, size: int) -> None:
     pass
 
 
+def _no_matter(txn: Txn, content: int) -> None:
+    pass
+
+
 @dataclass(slots=True)
 class Surroundings:
     """The engine as its parts see it. `files` is set while the engine is put together."""
@@ -49,3 +54,4 @@ class Surroundings:
     sealing: Sealing
     consequences: Consequences = field(default_factory=Consequences)
     used: Callable[[int, int], None] = _nobody_asks  # a client reads a content of so many bytes
+    overwritten: Callable[[Txn, int], None] = _no_matter  # inside a change: a content takes the place of another

@@ -34,6 +34,7 @@ import trio
 
 from stratum.core.config import Settings
 from stratum.core.errors import StratumError
+from stratum.core.manifest import spans_in
 from stratum.core.objects import ObjectView
 from stratum.core.records import Volume
 from stratum.core.schema import volume_key
@@ -52,8 +53,10 @@ from stratum.engine.tiering_evening import Evening
 from stratum.engine.tiering_explain import Explaining
 from stratum.engine.tiering_look import Adviser, Terms
 from stratum.engine.tiering_moves import Moves
+from stratum.engine.tiering_numbers import FirstBytes
 from stratum.engine.tiering_queue import Queue
 from stratum.engine.tiering_report import Reporting
+from stratum.engine.tiering_rewrites import Rewrites
 from stratum.engine.tiering_rows import Rows
 from stratum.engine.tiering_spikes import Spikes
 from stratum.engine.tiering_subjects import Classify, Subjects, type_of
@@ -63,6 +66,7 @@ from stratum.store.disks import Disks
 log = logging.getLogger(__name__)
 
 SLICE = 500
+INTERESTING = 64  # runs of an object that a look, or an overwrite, is counted for
 REPORT_DAILY = 100_000  # volumes up to which the last seven days are judged every day; else every seven
 
 
@@ -85,6 +89,7 @@ class Tiering:
         self.spikes = Spikes(surroundings, rows, heat, self)
         self.explaining = Explaining(surroundings, rows, heat, self)
         self.reporting = Reporting(surroundings, rows, self)
+        self.first_bytes = FirstBytes()
         self.cold_reads = 0  # since the start, as of the last evening
         self.longest_stretch = 0.0  # seconds that the event loop stood still at most, in the last evening
         self.looked = self.tracked = 0  # volumes, in the last evening
@@ -93,6 +98,8 @@ class Tiering:
         if self.active:
             heat.on_spike = self.hurry
             tiers.mover.on_moved = self.moves.note
+            surroundings.overwritten = self._note_overwritten
+            surroundings.consequences.add(Rewrites(self._note_overwritten))
 
     # --- start, service, stop -------------------------------------------------------------------------------
 
@@ -275,6 +282,18 @@ class Tiering:
     def reason_of(self, view: ObjectView) -> str:
         """The code of the last decision about the beginning of an object; empty: nobody decided about it yet."""
         return self.explaining.reason_of(view) if self.active else ""
+
+    def note_interest(self, view: ObjectView) -> None:
+        """Somebody looked at an object: interest in its volumes, the first of them if it has many."""
+        for _, _, volume in self.explaining.parts(view, runs=INTERESTING):
+            self.heat.interest(volume)
+
+    def _note_overwritten(self, txn: Txn, content: int) -> None:
+        """Inside a change: what rests in these volumes took the place of something."""
+        if self.heat.on:
+            for _, run in islice(spans_in(txn, content, 0, 2**62), INTERESTING):
+                if run.extent is not None:
+                    self.heat.overwritten(run.extent.volume)
 
     def report(self) -> Sequence[Week]:
         """The weeks on record, the newest first: each ends with another day."""

@@ -55,7 +55,7 @@ class Explaining:
         """See Tiering.explain_object."""
         await self._around.files.settle(None)
         view = await self._around.meta.read_durable(lambda txn: object_at(txn, bucket, key, version))
-        parts, explained = self._parts(view), []
+        parts, explained = self.parts(view), []
         for start, stop, volume in parts[:PARTS]:
             explained.append({"from": start, "to": stop, **self._explain_part(volume, at_ns)})
             await trio.lowlevel.checkpoint()
@@ -79,20 +79,20 @@ class Explaining:
 
     def why(self, view: ObjectView) -> str:
         """The sentence about the first part of an object."""
-        parts = self._parts(view, runs=1)
+        parts = self.parts(view, runs=1)
         if not parts:
             return f"hot: {SMALL}"
         return str(self._explain_part(parts[0][2], None)["sentence"])
 
     def reason_of(self, view: ObjectView) -> str:
         """The code of the last reason of the first part."""
-        parts = self._parts(view, runs=1)
+        parts = self.parts(view, runs=1)
         code = self._rows.reason_code(parts[0][2]) if parts else None
         return "" if code is None else REASONS[code]
 
-    def _parts(self, view: ObjectView, runs: int = RUNS) -> list[tuple[int, int, int]]:
+    def parts(self, view: ObjectView, runs: int = RUNS) -> list[tuple[int, int, int]]:
         """(first byte, byte behind the last, volume) of what is in volumes, in order; neighbours joined."""
-        size = 1 if runs == 1 else 2**62
+        size = 1 if runs == 1 else 2**62  # of one run, only that which the first byte is in
 
         def read(txn: Txn) -> list[Span]:
             return list(islice(spans_in(txn, view.inode.content, 0, size), runs))

@@ -14,7 +14,7 @@ from stratum.core.config import Settings
 from stratum.core.errors import NotFound
 from stratum.core.inodes import get_inode
 from stratum.core.manifest import INODE_USER, content_users, volume_users
-from stratum.core.mount_names import path_of
+from stratum.core.namespace import path_of
 from stratum.core.objects import ObjectView
 from stratum.core.records import Inode, Volume
 from stratum.core.schema import inode_key, xattr_key

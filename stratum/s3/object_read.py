@@ -1,9 +1,10 @@
 """GET and HEAD of objects.
 
 Room: stratum/s3. May import: core, engine, s3.{answers, call, encryption, errors, headers, http,
-storage_class, xml}.
+signals, storage_class, xml}.
 """
 
+import time
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
@@ -11,6 +12,7 @@ from stratum.core.conditions import check_read, last_modified
 from stratum.core.errors import RangeNotSatisfiable
 from stratum.core.objects import ObjectView
 from stratum.core.records import Checksum
+from stratum.core.replication import status_of
 from stratum.s3.answers import checksum_headers, quoted
 from stratum.s3.browsers import guard_headers
 from stratum.s3.call import Call
@@ -20,6 +22,7 @@ from stratum.s3.headers import condition_of, http_date, parse_range, response_ov
 from stratum.s3.http import Response
 from stratum.s3.lifecycle import expiration_headers
 from stratum.s3.object_lock import lock_headers
+from stratum.s3.signals import counted, looked
 from stratum.s3.storage_class import tier_headers
 from stratum.s3.tagging import tag_headers
 
@@ -31,12 +34,16 @@ async def get_object(call: Call) -> Response:
     opened = await call.engine.objects.open(call.bucket, call.key, call.version, reading_key(call))
     view = opened.view
     if not_modified(call, view):
+        looked(call, view)
         return Response(304, validators(view), b"")
     status, start, stop, headers = _span(call, view)
     headers = [*headers, *described(call, view, whole=status == 200)]
     if start >= stop:
         return Response(status, headers, b"")
-    return Response(status, headers, await _begun(opened.stream(start, stop), stop - start))
+    begun = time.monotonic()
+    body = await _begun(opened.stream(start, stop), stop - start)
+    call.engine.tiering.first_bytes.note(dict(headers).get(b"x-stratum-tier", b""), time.monotonic() - begun)
+    return Response(status, headers, counted(call, opened, start, stop, body))
 
 
 async def _begun(pieces: AsyncGenerator[bytes, None], size: int) -> bytes | AsyncGenerator[bytes, None]:
@@ -64,6 +71,7 @@ async def head_object(call: Call) -> Response:
     customer = reading_key(call)
     view = await call.engine.objects.head(call.bucket, call.key, call.version)
     call.engine.sealing.open_any(view.inode.sealed, customer)
+    looked(call, view)
     if not_modified(call, view):
         return Response(304, validators(view), b"")
     status, _, _, headers = _span(call, view)
@@ -133,9 +141,14 @@ def described(call: Call, view: ObjectView, *, whole: bool) -> list[Header]:
         for name, value in view.inode.metadata.items()
     ]
     headers += [*tag_headers(view), *lock_headers(view), *sealed_headers(view.inode.sealed)]
-    headers += [*tier_headers(call, view), *expiration_headers(call, view)]
+    headers += [*tier_headers(call, view), *expiration_headers(call, view), *_replication_headers(view)]
     headers += guard_headers(stored["content-type"], own_host=call.request.bucket is not None)
     return [*headers, *checksum_headers(_shown_checksum(call, view, whole=whole))]
+
+
+def _replication_headers(view: ObjectView) -> list[Header]:
+    status = status_of(view.inode, view.key)
+    return [(b"x-amz-replication-status", status.encode())] if status else []
 
 
 def _shown_checksum(call: Call, view: ObjectView, *, whole: bool) -> Checksum | None:

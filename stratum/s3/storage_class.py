@@ -43,6 +43,8 @@ def tier_headers(call: Call, view: ObjectView) -> list[tuple[bytes, bytes]]:
     """Where the bytes are, and the class that this makes true. What is archived elsewhere can be read here at once."""
     where = call.engine.tiers.tier_of(view)
     headers = [(b"x-stratum-tier", where.summary.encode())]
+    if reason := call.engine.tiering.reason_of(view):
+        headers.append((b"x-stratum-tier-reason", reason.encode()))
     shown = call.engine.tiers.shown_class(view.inode, where) if view.inode.storage_class else ""
     if shown:
         headers.append((HEADER.encode(), shown.encode()))
