@@ -48,6 +48,7 @@ class EngineNumbers(Collector):
         ):
             yield CounterMetricFamily(f"stratum_{name}", words, value=value)
         yield from self._notifications()
+        yield from self._replications()
 
     def _notifications(self) -> Iterator[Metric]:
         labels = ["target"]
@@ -67,6 +68,21 @@ class EngineNumbers(Collector):
                 family.add_metric([target], getattr(standing, name))
         yield waiting
         yield from counts.values()
+
+    def _replications(self) -> Iterator[Metric]:
+        labels = ["target"]
+        waiting = GaugeMetricFamily("stratum_replication_waiting", "Versions to go, at the last look", labels=labels)
+        away = GaugeMetricFamily("stratum_replication_stopped", "1 while the target is away", labels=labels)
+        counts = {
+            name: CounterMetricFamily(f"stratum_replication_{name}", f"{words} since the start", labels=labels)
+            for name, words in (("sent", "Versions sent"), ("bytes", "Bytes sent"), ("failed", "Versions given up"))
+        }
+        for target, standing in self._engine.replications.standing.items():
+            waiting.add_metric([target], standing.waiting)
+            away.add_metric([target], 1.0 if standing.trouble else 0.0)
+            for name, family in counts.items():
+                family.add_metric([target], getattr(standing, name))
+        yield from (waiting, away, *counts.values())
 
     def _disks(self) -> Iterator[Metric]:
         disks = self._engine.disks

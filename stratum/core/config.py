@@ -105,6 +105,8 @@ class Limits:
 
     # What follows from writes and requests
     events: int = 100_000  # waiting for one target of notifications; what is more is counted and left out
+    replications: int = 1_000_000  # versions waiting for one target; what is more is FAILED at once
+    replication_bytes_per_second: int = 100 * MIB  # to all remotes together
     event_age: float = 86_400.0  # seconds; an event that a target refuses for so long is given up
     access_log_bytes: int = 16 * MIB  # of lines that wait to be written into the buckets they are for
     access_log_object_bytes: int = 4 * MIB  # lines of one bucket are written at the latest when they are so many
@@ -133,6 +135,20 @@ class OidcProvider:
     audiences: tuple[str, ...]  # a token must be for one of them
     jwks_url: str = ""  # where its keys are; empty: as its discovery document says
     role_claim: str = ""  # a claim that must name the role; empty: the role alone says who is let in
+    allow_private: bool = False  # addresses that are not public ones are taken too
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReplicationRemote:
+    """A remote S3 service that buckets may be replicated to: `[replication.<name>]`."""
+
+    name: str
+    access_key_ref: str  # env:NAME or file:/path
+    secret_key_ref: str
+    endpoint_url: str = ""  # empty: AWS
+    region: str = "us-east-1"
+    addressing: str = "auto"  # path, virtual
+    sse: str = ""  # AES256, aws:kms: asked of the remote; empty: what its bucket does by itself
     allow_private: bool = False  # addresses that are not public ones are taken too
 
 
@@ -209,6 +225,7 @@ class Settings:
     customer_keys: str = "auto"  # SSE-C over TLS only (tls), also from this machine (auto), over any line (any)
     day_seconds: int = 86_400  # what lifecycle rules take for a day when they act; less for tests and staging only
     notify: tuple[NotifyTarget, ...] = ()  # whom buckets may have told of events
+    replication: tuple[ReplicationRemote, ...] = ()  # remotes that buckets may be replicated to
     oidc: tuple[OidcProvider, ...] = ()  # whose tokens are taken for temporary credentials
     close: str = "queued"  # or durable: close() of a mounted file waits for its publication
     transport: str = "raw"  # what speaks FUSE with the kernel; or pyfuse3: libfuse does (docs/decisions/0014)

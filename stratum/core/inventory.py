@@ -15,6 +15,7 @@ import msgspec
 
 from stratum.core.objects import VersionView
 from stratum.core.principals import OPERATOR_ID
+from stratum.core.replication import status_of
 
 KIND = "inventory"
 SERVICE = "s3.amazonaws.com"
@@ -153,6 +154,7 @@ def row_of(bucket: str, owner: str, view: VersionView, *, modified: str, until: 
         "ObjectLockMode": retention.mode if retention is not None else "",
         "ObjectLockRetainUntilDate": until,
         "ObjectLockLegalHoldStatus": "ON" if inode.legal_hold else "OFF",
+        "ReplicationStatus": status_of(inode, view.key),
         "ChecksumAlgorithm": inode.checksum.algorithm.upper() if inode.checksum is not None else "",
     }
 

@@ -150,6 +150,9 @@ class Inode(msgspec.Struct, frozen=True, array_like=True):
     part_checksums: tuple[str, ...] = ()  # base64, one for each of `parts`
     upload: str = ""  # id of the multipart upload that Complete made it from, so that a repeated Complete is known
     holes: int = 0  # bytes of `size` where nothing rests, as far as known: those that the mount left; not of copies
+    bucket: int = 0  # root directory of the bucket that it counts in (core/quotas.py); 0: not counted yet
+    replication: str = ""  # PENDING, COMPLETED or FAILED (core/replication.py); empty: no rule was about it
+    replicas_due: int = 0  # targets that it is still to go to
 
 
 class Entry(msgspec.Struct, frozen=True, array_like=True):
@@ -248,6 +251,17 @@ class Part(msgspec.Struct, frozen=True, array_like=True):
     checksum: Checksum | None = None
     stored: int = 0  # bytes of `content` where they are not `size` (sealed parts)
     salt: bytes = b""  # of a sealed part
+    bucket: int = 0  # root directory of the bucket that it counts in; 0: not counted yet
+
+
+class Usage(msgspec.Struct, frozen=True, array_like=True):
+    """What a bucket, or all buckets of an owner, hold, and the most they may hold (core/quotas.py); None: no limit."""
+
+    bytes: int = 0
+    objects: int = 0
+    bytes_max: int | None = None
+    objects_max: int | None = None
+    owner: str = ""  # of a bucket: its owner, for whom it counts too
 
 
 class Disk(msgspec.Struct, frozen=True, array_like=True):

@@ -37,10 +37,12 @@ Room: stratum/core. May import: core.txn.
     Y  yardsticks        Y | name                                   PriceBook, Policy, State
     W  weeks             W | last day (4 bytes)                     Week
     U  last uses         U | content                                int      (a day; engine/small_uses.py)
+    H  hours             H | group (4 bytes)                        bytes    (visits by hour; core/patterns.py)
     P  packed            P | volume                                 Packed   (engine/packing.py)
     R  roles             R | name                                   Role     (core/roles.py)
     Q  usage             Q | b | bucket root, or Q | o | owner      Usage    (core/quotas.py)
-    I  inventories       I | bucket | 0 | id                        InventoryRun (of a list that is due; core/inventory.py)
+    I  inventories       I | bucket | 0 | id                        InventoryRun (a list to come; core/inventory.py)
+    O  outgoing          O | target | 0 | number                    Outgoing (to be replicated; core/replication.py)
     S  session key       S                                          SessionKey (seals tokens; core/sessions.py)
 
 A volume user of 2**63 and above is no content, but the volume 2**63 below whose stream rests there (core/tiers.py).
@@ -63,8 +65,8 @@ VERSION, NULL_VERSION, CONFIGURATION, USER, EVENT, DUE = b"w", b"z", b"f", b"y",
 NAMED_KEY = b"m"
 LEFT_SHARDS, LEFT_HELD, WISH = b"j", b"l", b"s"
 BLOCK, TOUCH, GROUP, HISTORY, YARDSTICK, WEEK = b"E", b"T", b"G", b"D", b"Y", b"W"
-ROLE, SESSION_KEY, INVENTORY_RUN = b"R", b"S", b"I"
-LAST_USE, PACKED = b"U", b"P"
+ROLE, SESSION_KEY, INVENTORY_RUN, OUTGOING = b"R", b"S", b"I", b"O"
+LAST_USE, PACKED, HOUR_PROFILE = b"U", b"P", b"H"
 USAGE = b"Q"
 BUCKET_USAGE, OWNER_USAGE = USAGE + b"b", USAGE + b"o"
 
@@ -230,6 +232,16 @@ def inventory_run_key(bucket: str, name: str) -> bytes:
     return INVENTORY_RUN + bucket.encode() + b"\0" + name.encode()
 
 
+def outgoing_prefix(target: str) -> bytes:
+    """Below it are the versions that are still to go to a target, in order."""
+    return OUTGOING + target.encode() + b"\0"
+
+
+def outgoing_key(target: str, number: int) -> bytes:
+    """Key of an Outgoing."""
+    return outgoing_prefix(target) + _ID.pack(number)
+
+
 def role_key(name: str) -> bytes:
     """Key of a Role."""
     return ROLE + name.encode()
@@ -248,6 +260,11 @@ def owner_usage_key(owner: str) -> bytes:
 def last_use_key(content: int) -> bytes:
     """Key of the day on which a small content was last used."""
     return LAST_USE + _ID.pack(content)
+
+
+def hour_profile_key(group: int) -> bytes:
+    """Key of the hours at which a group is read."""
+    return HOUR_PROFILE + group.to_bytes(4, "big")
 
 
 def packed_key(volume: int) -> bytes:

@@ -1,7 +1,7 @@
 """The services that work off what follows from writes and requests, put together.
 
-Room: stratum/engine. May import: core, store.webhooks, engine.{access_logs, inventories, lifecycle, notifications, objects,
-surroundings}.
+Room: stratum/engine. May import: core, store.webhooks, engine.{access_logs, inventories, lifecycle,
+notifications, objects, replications, surroundings}.
 """
 
 from collections.abc import Awaitable, Callable
@@ -13,6 +13,7 @@ from stratum.engine.inventories import InventoryLists
 from stratum.engine.lifecycle import Lifecycle
 from stratum.engine.notifications import Notifying, Sender
 from stratum.engine.objects import Objects
+from stratum.engine.replications import Remote, Replications
 from stratum.engine.surroundings import Surroundings
 from stratum.store.webhooks import Webhooks
 
@@ -25,18 +26,22 @@ class FollowUps:
     notifying: Notifying
     access_logs: AccessLogs
     inventories: InventoryLists
+    replications: Replications
 
     @property
     def services(self) -> list[Callable[[], Awaitable[None]]]:
         """What runs for as long as the engine does."""
-        return [self.lifecycle.run, self.notifying.run, self.access_logs.run, self.inventories.run]
+        running = [self.lifecycle.run, self.notifying.run, self.access_logs.run, self.inventories.run]
+        return [*running, self.replications.run]
 
     async def close(self) -> None:
         """Write what waits in memory."""
         await self.access_logs.deliver_all()
 
 
-def follow_ups(around: Surroundings, objects: Objects, settings: Settings, sender: Sender | None = None) -> FollowUps:
+def follow_ups(
+    around: Surroundings, objects: Objects, settings: Settings, store_id: bytes, sender: Sender | None = None
+) -> FollowUps:
     """Make them, and let the consequences of writes reach them. `sender`: None: over HTTP."""
     classes = frozenset(name for name, _ in settings.storage_classes)
     lifecycle = Lifecycle(around, objects, settings.day_seconds, classes)
@@ -44,4 +49,15 @@ def follow_ups(around: Surroundings, objects: Objects, settings: Settings, sende
     notifying = Notifying(around, settings.notify, settings.limits, settings.region, sender or Webhooks())
     around.consequences.add(notifying)
     access_logs = AccessLogs(around, objects, settings.limits, settings.region)
-    return FollowUps(lifecycle, notifying, access_logs, InventoryLists(around, objects, settings))
+    replications = Replications(around, objects, settings, store_id, _remotes(settings, store_id))
+    around.consequences.add(replications)
+    return FollowUps(lifecycle, notifying, access_logs, InventoryLists(around, objects, settings), replications)
+
+
+def _remotes(settings: Settings, store_id: bytes) -> dict[str, Remote]:
+    """What they need is imported only where there is one."""
+    if not settings.replication:
+        return {}
+    from stratum.store.replicas import RemoteBuckets
+
+    return {each.name: RemoteBuckets(each, store_id, settings.limits) for each in settings.replication}

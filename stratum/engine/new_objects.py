@@ -10,6 +10,7 @@ from stratum.core.directories import DirectoryMaker
 from stratum.core.errors import SourceChanged
 from stratum.core.objects import CopySpec, RenameSpec
 from stratum.core.records import Acl, Checksum, Inode, Kind, Retention, Sealed
+from stratum.core.replication import without_mark
 
 OBJECT_MODE = 0o100644
 COPIED = "ObjectCreated:Copy"  # also of a rename: S3 has no event of its own for it
@@ -115,7 +116,7 @@ def copied(
         size=source.size,
         etag=etag,
         headers=spec.headers_of(source),
-        metadata=dict(source.metadata if spec.metadata is None else spec.metadata),
+        metadata=without_mark(source.metadata) if spec.metadata is None else dict(spec.metadata),
         checksum=checksum,
         parts=source.parts,
         part_checksums=source.part_checksums if checksum == source.checksum else (),

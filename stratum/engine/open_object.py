@@ -31,8 +31,12 @@ class OpenObject:
 
     def stream(self, start: int, stop: int) -> AsyncGenerator[bytes, None]:
         """Yield the verified bytes [start, stop) in pieces of about 1 MiB. Raises TooFewShards, CorruptSeal."""
-        contents = self.surroundings.contents
         self.surroundings.used(self.view.inode.content, self.view.inode.size)
+        return self.unseen(start, stop)
+
+    def unseen(self, start: int, stop: int) -> AsyncGenerator[bytes, None]:
+        """As `stream`, for a service of the store: what it reads is no access (law 12)."""
+        contents = self.surroundings.contents
         if self.key is None:
             return contents.stream(self.spans, start, stop)
         return unsealed(contents, self.spans, self.key, start, stop)

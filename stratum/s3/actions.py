@@ -1,6 +1,6 @@
 """Which actions of S3 a request needs, and on what.
 
-Room: stratum/s3. May import: core.policy, s3.{call, errors, object_lock, rename, routes, tagging}.
+Room: stratum/s3. May import: core.{policy, replication}, s3.{call, errors, object_lock, rename, routes, tagging}.
 
 Invariants
     N1  Every operation has a row; one that has none is refused (a test fails, too).
@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from stratum.core.policy import ARN, resource_arn
+from stratum.core.replication import HEADER as REPLICA
 from stratum.s3.call import Call
 from stratum.s3.errors import S3Error
 from stratum.s3.object_lock import BYPASS, HOLD, MODE, UNTIL
@@ -87,6 +88,9 @@ _SAME: Mapping[str, str] = {
     "DELETE_BUCKET_LIFECYCLE": "PutLifecycleConfiguration",
     "GET_BUCKET_NOTIFICATION": "GetBucketNotification",
     "PUT_BUCKET_NOTIFICATION": "PutBucketNotification",
+    "GET_BUCKET_REPLICATION": "GetReplicationConfiguration",
+    "PUT_BUCKET_REPLICATION": "PutReplicationConfiguration",
+    "DELETE_BUCKET_REPLICATION": "PutReplicationConfiguration",
     "GET_INVENTORY": "GetInventoryConfiguration",
     "PUT_INVENTORY": "PutInventoryConfiguration",
     "DELETE_INVENTORY": "PutInventoryConfiguration",
@@ -113,7 +117,6 @@ _UNSET: Mapping[str, str] = {
     "logging": "BucketLogging",
     "metrics": "MetricsConfiguration",
     "notification": "BucketNotification",
-    "replication": "ReplicationConfiguration",
 }
 NEEDS: Mapping[str, tuple[str, str]] = {**{op: (names, names) for op, names in _SAME.items()}, **_BY_VERSION}
 
@@ -195,10 +198,13 @@ def _said(call: Call) -> Iterator[Need]:
             "s3:PutObjectAcl": any(name.startswith(ACL_HEADERS) for name in headers),
             "s3:PutObjectRetention": MODE in headers or UNTIL in headers,
             "s3:PutObjectLegalHold": HOLD in headers,
+            "s3:ReplicateObject": REPLICA in headers,
         }
         for action, needed in wanted.items():
             if needed:
                 yield Need(action, call.bucket, call.key, creating=True)
+    if op is Op.DELETE_OBJECT and REPLICA in headers:
+        yield Need("s3:ReplicateDelete", call.bucket, call.key, call.version)
     if op in _BYPASSING and _bypasses(call):
         yield Need("s3:BypassGovernanceRetention", call.bucket, call.key, call.version)
     if op in PUBLISHING and ("if-match" in headers or headers.get("if-none-match", "*") != "*"):

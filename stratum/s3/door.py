@@ -38,6 +38,7 @@ from stratum.s3 import (
     payment,
     public_access,
     rename,
+    replication,
     service,
     storage_class,
     sts,
@@ -140,6 +141,9 @@ HANDLERS: Mapping[Op, Handler] = {
     Op.GET_INVENTORY: inventory.get_inventory,
     Op.PUT_INVENTORY: inventory.put_inventory,
     Op.DELETE_INVENTORY: inventory.delete_inventory,
+    Op.GET_BUCKET_REPLICATION: replication.get_bucket_replication,
+    Op.PUT_BUCKET_REPLICATION: replication.put_bucket_replication,
+    Op.DELETE_BUCKET_REPLICATION: replication.delete_bucket_replication,
     Op.GET_UNSET: service.get_unset,
     Op.DELETE_UNSET: service.delete_unset,
 }

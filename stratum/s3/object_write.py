@@ -10,6 +10,8 @@ import trio
 
 from stratum.core.errors import MarkerFound, StratumError
 from stratum.core.objects import CopySpec, Deleted, ObjectView, PutSpec
+from stratum.core.replication import BY_REPLICATION
+from stratum.core.replication import HEADER as REPLICA
 from stratum.s3.access_control import acl_of_new
 from stratum.s3.answers import checksum_headers, checksum_nodes, quoted, xml_answer
 from stratum.s3.authorisation import check_deletion
@@ -163,7 +165,7 @@ async def delete_object(call: Call) -> Response:
         delete_condition(call.headers),
         version=call.version,
         bypass_governance=bypasses_governance(call),
-        principal=call.principal.user,
+        principal=BY_REPLICATION if REPLICA in call.headers else call.principal.user,
     )
     headers = [(b"x-amz-delete-marker", b"true")] if deleted.marker else []
     if deleted.version:

@@ -109,6 +109,9 @@ class Op(Enum):
     GET_INVENTORY = auto()
     PUT_INVENTORY = auto()
     DELETE_INVENTORY = auto()
+    GET_BUCKET_REPLICATION = auto()
+    PUT_BUCKET_REPLICATION = auto()
+    DELETE_BUCKET_REPLICATION = auto()
 
     GET_UNSET = auto()  # a configuration nobody stored: `Route.unset` is the answer, once the bucket or key exists
     DELETE_UNSET = auto()  # taking away what is not there: 204, once the bucket or key exists
@@ -193,6 +196,9 @@ TABLE: Mapping[tuple[Level, str, str], tuple[Op, str]] = {
     (BUCKET, "GET", "inventory"): (Op.GET_INVENTORY, "id continuation-token"),
     (BUCKET, "PUT", "inventory"): (Op.PUT_INVENTORY, "id"),
     (BUCKET, "DELETE", "inventory"): (Op.DELETE_INVENTORY, "id"),
+    (BUCKET, "GET", "replication"): (Op.GET_BUCKET_REPLICATION, ""),
+    (BUCKET, "PUT", "replication"): (Op.PUT_BUCKET_REPLICATION, ""),
+    (BUCKET, "DELETE", "replication"): (Op.DELETE_BUCKET_REPLICATION, ""),
     (OBJECT, "GET", "tagging"): (Op.GET_OBJECT_TAGGING, "versionId"),
     (OBJECT, "PUT", "tagging"): (Op.PUT_OBJECT_TAGGING, "versionId"),
     (OBJECT, "DELETE", "tagging"): (Op.DELETE_OBJECT_TAGGING, "versionId"),

@@ -91,7 +91,6 @@ UNSET: Mapping[tuple[Level, str], Unset] = {
     (_B, "accelerate"): _empty("AccelerateConfiguration"),
     (_B, "analytics"): _empty("ListBucketAnalyticsConfigurationResult", _NOT_TRUNCATED),
     (_B, "metrics"): _empty("ListMetricsConfigurationsResult", _NOT_TRUNCATED),
-    (_B, "replication"): Unset("ReplicationConfigurationNotFoundError"),
 }
 
 # Where DELETE of what is not set is, as at AWS, simply done.
@@ -99,6 +98,5 @@ DELETABLE = frozenset(
     (
         "analytics",
         "metrics",
-        "replication",
     )
 )

@@ -12,6 +12,8 @@ import msgspec
 
 from stratum.core.objects import VersionPage, VersionQuery, VersionView
 from stratum.core.records import Bucket
+from stratum.core.replication import KIND as REPLICATION
+from stratum.core.replication import Replication
 from stratum.core.versions import ENABLED, NULL, SUSPENDED
 from stratum.s3.answers import contents_node, prefix_nodes, shown, xml_answer
 from stratum.s3.call import Call
@@ -41,6 +43,10 @@ async def put_bucket_versioning(call: Call) -> Response:
         raise S3Error("IllegalVersioningConfigurationException")
     if (child_text(document, "MfaDelete") or "Disabled") != "Disabled":
         raise S3Error("NotImplemented", "MFA delete is not implemented.")
+
+    if status != ENABLED and call.engine.configurations.read(call.bucket, REPLICATION, Replication) is not None:
+        message = "A replication configuration is present on this bucket, so the versioning state cannot be changed."
+        raise S3Error("InvalidBucketState", message)
 
     def change(bucket: Bucket) -> Bucket:
         if bucket.lock and status != ENABLED:

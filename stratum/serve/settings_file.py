@@ -24,6 +24,7 @@ Room: stratum/serve. May import: core.config, serve.{settings_*}.
     [tier.warm], [tier.cold.<name>], [tier.route.<name>], [storage_classes]   (other tiers: settings_tiers.py)
     [notify.<name>]  url = "https://..."  (whom buckets may have told of events; see settings_notify.py)
     [oidc.<name>]    issuer = "https://..."  (whose tokens are taken for temporary credentials; see settings_oidc.py)
+    [replication.<name>]  access_key_ref = "env:..."  (where buckets may be replicated to; see settings_replication.py)
     [limits]     volume_bytes = "64MiB"        reap_delay = "10min"     (every field of core.config.Limits)
 
 Each is also an environment variable: STRATUM_LIMITS_VOLUME_BYTES, STRATUM_TIER_HOT_DISKS (`:` between paths).
@@ -39,7 +40,7 @@ from pathlib import Path, PurePath
 from typing import Any
 
 from stratum.core.config import Limits, Settings
-from stratum.serve import settings_notify, settings_oidc, settings_tiers
+from stratum.serve import settings_notify, settings_oidc, settings_replication, settings_tiers
 from stratum.serve.settings_values import (
     Malformed,
     join_address,
@@ -177,6 +178,7 @@ def _settings(parsed: dict[str, Any], data: Path) -> Settings:
     _check_tls(parsed)
     notify = settings_notify.take_targets(parsed)
     oidc = settings_oidc.take_providers(parsed)
+    replication = settings_replication.take_remotes(parsed)
     warm = settings_tiers.take_warm(parsed, disks)
     cold = settings_tiers.take_cold(parsed)
     limits = {name.removeprefix("limits."): parsed[name] for name in parsed if name.startswith("limits.")}
@@ -195,6 +197,7 @@ def _settings(parsed: dict[str, Any], data: Path) -> Settings:
         limits=Limits(**limits),
         notify=notify,
         oidc=oidc,
+        replication=replication,
         warm=warm,
         cold=cold,
         routes=settings_tiers.take_routes(parsed, cold),
@@ -229,6 +232,7 @@ def as_keys(settings: Settings) -> dict[str, object]:
         **settings_tiers.as_keys(settings.warm, settings.cold, settings.routes, settings.storage_classes),
         **settings_notify.as_keys(settings.notify),
         **settings_oidc.as_keys(settings.oidc),
+        **settings_replication.as_keys(settings.replication),
         **limits,
     }
     sections = list(dict.fromkeys(key.rpartition(".")[0] for key in found))  # a TOML file opens each only once
@@ -240,7 +244,7 @@ def _as_key(value: object) -> object:
 
 
 def _parser_of(key: str) -> Callable[[Any], Any] | None:
-    named = (settings_notify, settings_tiers, settings_oidc)  # tables whose names are the operator's own
+    named = (settings_notify, settings_tiers, settings_oidc, settings_replication)  # tables whose names are the operator's own
     return PARSERS.get(key) or next((found for each in named if (found := each.parser_of(key))), None)
 
 

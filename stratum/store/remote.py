@@ -243,7 +243,7 @@ class RemoteBucket:
         self, stream: Stream, upload: Mapping[str, str], digest: "hashlib._Hash"
     ) -> AsyncGenerator[dict[str, Any], None]:
         number = 0
-        async with aclosing(_cut(stream(), self._settings.multipart_chunk_bytes)) as pieces:
+        async with aclosing(cut(stream(), self._settings.multipart_chunk_bytes)) as pieces:
             async for body in pieces:
                 number += 1
                 digest.update(body)
@@ -402,7 +402,7 @@ async def _whole(stream: Stream, size: int) -> bytes:
     return b"".join(pieces)
 
 
-async def _cut(source: AsyncGenerator[bytes, None], size: int) -> AsyncGenerator[bytes, None]:
+async def cut(source: AsyncGenerator[bytes, None], size: int) -> AsyncGenerator[bytes, None]:
     """The same bytes in pieces of `size`, but the last."""
     async with aclosing(source):
         held = bytearray()

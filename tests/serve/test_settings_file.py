@@ -85,7 +85,7 @@ def test_every_field_of_the_settings_can_be_set():
         "transport",
     }
     in_sections |= {"warm", "cold", "routes", "storage_classes"}
-    in_sections |= {"log_level", "log_format", "close", "limits", "day_seconds", "notify", "oidc"}
+    in_sections |= {"log_level", "log_format", "close", "limits", "day_seconds", "notify", "oidc", "replication"}
     in_sections |= {"console_host", "console_port", "console_s3_url", "console_plain_http", "rpc_host", "rpc_port"}
     in_sections |= {"master_key_file", "master_key_env", "customer_keys"}
     assert {field.name for field in fields(Settings)} == in_sections

@@ -1,0 +1,411 @@
+"""Replication: what was written into a bucket goes to others, in the order of each key, at least once.
+
+Room: stratum/engine. May import: core, store, engine.{buckets, configurations, grounds, objects, pacing, surroundings}.
+
+Invariants
+    X1  What is to go is a row, written in the change that stores the version: it is there just if the version is.
+    X2  Each target has a queue of its own. Versions of one key go one after another; of other keys, a few at a
+        time. A row goes when the target has the version. So a cut in between sends it again, which a target that has it
+        already notices.
+    X3  A target that is away, or lets nobody in, stops its queue alone; what it refuses for good is FAILED and passed by.
+    X4  Into a bucket of this store goes only what its owner may put there, asked each time.
+"""
+
+import logging
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass
+from itertools import islice
+from typing import Protocol
+
+import msgspec
+import trio
+
+from stratum.core.access import Decision, decide
+from stratum.core.config import Settings
+from stratum.core.encryption import SSE_C, SealSpec
+from stratum.core.errors import NoSuchBucket, NotFound, StratumError, Unavailable
+from stratum.core.inodes import get_inode
+from stratum.core.objects import CopySpec, ObjectView
+from stratum.core.policy import AccessRequest, resource_arn
+from stratum.core.principals import OPERATOR, OPERATOR_ID, Principal
+from stratum.core.records import Bucket, Inode, Upload, decode
+from stratum.core.replication import (
+    BY_REPLICATION,
+    COMPLETED,
+    FAILED,
+    KIND,
+    MARK,
+    PENDING,
+    Outgoing,
+    Replication,
+    Target,
+    is_replica,
+    mark_of,
+    targets_for,
+)
+from stratum.core.schema import (
+    COUNTER,
+    OUTGOING,
+    configuration_key,
+    inode_key,
+    outgoing_key,
+    outgoing_prefix,
+    take_number,
+)
+from stratum.core.txn import Txn, load, save, successor
+from stratum.core.views import object_at
+from stratum.engine.buckets import find_bucket
+from stratum.engine.grounds import Grounds
+from stratum.engine.objects import Objects
+from stratum.engine.pacing import Pace
+from stratum.engine.surroundings import Surroundings
+
+log = logging.getLogger(__name__)
+
+ROWS_AT_ONCE, KEYS_AT_ONCE = 64, 4  # of one target
+PAUSE, LONGEST_PAUSE = 1.0, 300.0  # seconds
+BUCKETS_KEPT = 256
+
+
+class Refused(StratumError):
+    """A target will not have this version, now or later."""
+
+
+class Remote(Protocol):
+    """How versions get to buckets elsewhere. Unavailable: not now; any other error: never."""
+
+    async def replicate(
+        self,
+        bucket: str,
+        key: bytes,
+        view: ObjectView,
+        metadata: Mapping[str, str],
+        storage_class: str,
+        stream: Callable[[], AsyncGenerator[bytes, None]],
+    ) -> None:
+        """Have the version there, with this metadata; nothing, if what is there has the same mark."""
+
+    async def remove(self, bucket: str, key: bytes) -> None:
+        """Have the key absent there."""
+
+    async def run(self) -> None:
+        """Work until cancelled."""
+
+
+@dataclass(slots=True)
+class Standing:
+    """How it stands with a target: since the start, but `waiting`, which is of the last look."""
+
+    waiting: int = 0
+    sent: int = 0
+    bytes: int = 0
+    failed: int = 0
+    trouble: str = ""
+
+
+class Replications:
+    """A consequence of every write, and the service that sends versions on."""
+
+    def __init__(
+        self,
+        surroundings: Surroundings,
+        objects: Objects,
+        settings: Settings,
+        store: bytes,
+        remotes: Mapping[str, Remote],
+    ) -> None:
+        self._around = surroundings
+        self._objects = objects
+        self._store = store
+        self._limits = settings.limits
+        self._grounds = Grounds(surroundings.meta)
+        self._pace = Pace(settings.limits.replication_bytes_per_second, lambda: 0.0)
+        self._more = trio.Event()
+        self._busy: set[str] = set()
+        self._kept: dict[str, tuple[bytes, Replication]] = {}
+        self.remotes = dict(remotes)
+        self.standing: dict[str, Standing] = {}
+
+    # --- consequences of writes -----------------------------------------------------------------------------
+
+    def written(self, txn: Txn, name: str, bucket: Bucket, view: ObjectView, event: str, principal: str) -> None:
+        """See engine.consequences."""
+        rules = self._rules(txn, name) if event.startswith("ObjectCreated:") else None
+        if rules is None or is_replica(view.inode.metadata, view.key):
+            return
+        found = targets_for(rules, view.key, view.inode.tags)
+        rows = [Outgoing(name, view.key, view.version, r.target, r.remote, 0, False, r.storage_class) for r in found]
+        queued = self._queue(txn, rows)
+        if rows:
+            status = PENDING if queued == len(rows) else FAILED
+            inode = get_inode(txn, view.inode_number)
+            inode = msgspec.structs.replace(inode, replication=status, replicas_due=queued)
+            save(txn, inode_key(view.inode_number), inode)
+
+    def removed(
+        self, txn: Txn, name: str, bucket: Bucket, key: bytes, version: str, sequence: int, event: str, principal: str
+    ) -> None:
+        """See engine.consequences. Only delete markers go on; a version that is taken away stays where it went."""
+        if not event.endswith(":DeleteMarkerCreated") or principal == BY_REPLICATION:
+            return
+        rules = self._rules(txn, name)
+        if rules is not None:
+            found = targets_for(rules, key, {}, marker=True)
+            self._queue(
+                txn, [Outgoing(name, key, version or "null", r.target, r.remote, 0, marker=True) for r in found]
+            )
+
+    def begun(self, txn: Txn, name: str, upload_id: str, upload: Upload) -> None:
+        """See engine.consequences."""
+
+    def moved(self, txn: Txn, name: str) -> None:
+        """See engine.consequences. Renames of directories through the mount are not followed."""
+
+    def _rules(self, txn: Txn, name: str) -> Replication | None:
+        row = configuration_key(name, KIND)
+        raw = txn.get(row)
+        if raw is None:
+            return None
+        kept = self._kept.get(name)
+        if kept is None or kept[0] != raw:
+            if len(self._kept) >= BUCKETS_KEPT:
+                self._kept.clear()
+            kept = self._kept[name] = raw, decode(row, raw, Replication)
+        return kept[1]
+
+    def _queue(self, txn: Txn, rows: Sequence[Outgoing]) -> int:
+        """Inside a change: let versions go; return how many found room."""
+        queued = 0
+        for row in rows:
+            queue = Target(row.target, row.remote).queue
+            waiting = load(txn, _waiting(queue), int) or 0
+            if waiting >= self._limits.replications:
+                continue
+            save(txn, _waiting(queue), waiting + 1)
+            number = take_number(txn, "outgoing")
+            save(txn, outgoing_key(queue, number), msgspec.structs.replace(row, since=self._around.now_ns()))
+            queued += 1
+        if queued:
+            self._more.set()
+        return queued
+
+    # --- may it? --------------------------------------------------------------------------------------------
+
+    def may_put(self, owner: str, target: str, *, marker: bool = False) -> bool:
+        """May the owner of a bucket (canonical id; empty: the operator) replicate into that one of this store? (X4)"""
+        principal = OPERATOR if owner in ("", OPERATOR_ID) else Principal(user=owner, name=owner)
+        asked = AccessRequest(
+            principal=principal,
+            action="s3:ReplicateDelete" if marker else "s3:ReplicateObject",
+            resource=f"{resource_arn(target)}/*",
+            context={},
+        )
+        return decide(asked, self._grounds.of(target, principal)) is Decision.ALLOW
+
+    # --- the service ----------------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Send until cancelled."""
+        async with trio.open_nursery() as nursery:
+            for remote in self.remotes.values():
+                nursery.start_soon(remote.run)
+            while True:
+                self._more = trio.Event()
+                for queue in self._around.meta.read(_queues):
+                    if queue not in self._busy:
+                        self._busy.add(queue)
+                        nursery.start_soon(self._serve, queue)
+                await self._more.wait()
+
+    async def _serve(self, queue: str) -> None:
+        """Work a queue off; a target that is away is waited for."""
+        pause, standing = PAUSE, self.standing.setdefault(queue, Standing())
+        try:
+            while True:
+                try:
+                    if not await self.one_pass(queue):
+                        return
+                    pause, standing.trouble = PAUSE, ""
+                except StratumError as error:
+                    standing.trouble = str(error)
+                    log.warning("replication to %s waits %d s: %s", queue, pause, error)
+                    await trio.sleep(pause)
+                    pause = min(2 * pause, LONGEST_PAUSE)
+        finally:
+            self._busy.discard(queue)
+            if self._around.meta.read(lambda txn: _first(txn, queue)) is not None:
+                self._more.set()
+
+    async def one_pass(self, queue: str) -> int:
+        """Send the oldest of a queue; return how many there were. Raises Unavailable: the target is away."""
+        rows = await self._around.meta.read_durable(lambda txn: self._look(txn, queue))
+        by_key: dict[tuple[str, bytes], list[tuple[bytes, Outgoing]]] = {}
+        for row, version in rows:
+            by_key.setdefault((version.bucket, version.key), []).append((row, version))
+        turns = trio.CapacityLimiter(KEYS_AT_ONCE)
+        away: list[Unavailable] = []
+
+        async def work(versions: list[tuple[bytes, Outgoing]]) -> None:
+            async with turns:
+                for row, version in versions:
+                    if away:
+                        return
+                    try:
+                        await self._one(queue, row, version)
+                    except Unavailable as error:
+                        away.append(error)
+
+        async with trio.open_nursery() as nursery:
+            for versions in by_key.values():
+                nursery.start_soon(work, versions)
+        if away:
+            raise away[0]
+        return len(rows)
+
+    def _look(self, txn: Txn, queue: str) -> list[tuple[bytes, Outgoing]]:
+        self.standing.setdefault(queue, Standing()).waiting = load(txn, _waiting(queue), int) or 0
+        prefix = outgoing_prefix(queue)
+        rows = islice(txn.scan(prefix, successor(prefix)), ROWS_AT_ONCE)
+        return [(row, decode(row, raw, Outgoing)) for row, raw in rows]
+
+    async def _one(self, queue: str, row: bytes, version: Outgoing) -> None:
+        standing, status = self.standing[queue], COMPLETED
+        try:
+            standing.bytes += await self._send(version)
+            standing.sent += 1
+        except Unavailable:
+            raise
+        except StratumError as error:
+            status, standing.failed = FAILED, standing.failed + 1
+            log.error("a version for %s was not replicated: %s", queue, error)
+        await self._around.meta.room()
+        self._around.meta.apply(lambda txn: _settle(txn, queue, row, version, status))
+
+    async def _send(self, version: Outgoing) -> int:
+        """Have a version at its target; return the bytes of it. Raises Unavailable: not now; any other: never."""
+        mark = mark_of(self._store, version.bucket, version.key, version.version)
+        source = self._around.meta.read(lambda txn: _source(txn, version))
+        if source is None:
+            return 0  # it was taken away, or its bucket: nothing is to be there
+        owner, view = source
+        if not version.remote:
+            return await self._to_bucket(owner, version, view, mark)
+        remote = self.remotes.get(version.remote)
+        if remote is None:
+            raise Unavailable(f"there is no [replication.{version.remote}] in the settings")
+        if view is None:
+            await remote.remove(version.target, version.key)
+            return 0
+        await self._to_remote(remote, version, view, mark)
+        return view.size
+
+    async def _to_bucket(self, owner: str, version: Outgoing, view: ObjectView | None, mark: str) -> int:
+        target, key = version.target, version.key
+        try:
+            allowed = self.may_put(owner, target, marker=view is None)
+        except NoSuchBucket as error:
+            raise Refused(f"bucket {target} is gone") from error
+        if not allowed:
+            raise Refused(f"its owner may not replicate into bucket {target}")
+        there = self._around.meta.read(lambda txn: _current(txn, target, key))
+        if view is None:
+            if there is not None:
+                await self._objects.delete(target, key, principal=BY_REPLICATION)
+            return 0
+        if there is not None and there.metadata.get(MARK) == mark:
+            return 0
+        inode = view.inode
+        spec = CopySpec(
+            metadata={**inode.metadata, MARK: mark},
+            owner=self._around.meta.read(lambda txn: find_bucket(txn, target).owner),
+            retention=inode.retention,
+            legal_hold=inode.legal_hold,
+            storage_class=version.storage_class or inode.storage_class,
+            principal=BY_REPLICATION,
+            seal=_seal(inode),
+        )
+        await self._objects.copy(version.bucket, key, target, key, spec, version.version or None)
+        return view.size
+
+    async def _to_remote(self, remote: Remote, version: Outgoing, view: ObjectView, mark: str) -> None:
+        if view.inode.sealed is not None and view.inode.sealed.scheme == SSE_C:
+            raise Refused("only its owner has the key that it is encrypted with")
+        opened = await self._objects.open(version.bucket, version.key, version.version or None)
+
+        async def stream() -> AsyncGenerator[bytes, None]:
+            async with aclosing(opened.unseen(0, view.size)) as pieces:
+                async for piece in pieces:
+                    await self._pace.take(len(piece))
+                    yield piece
+
+        metadata = {**view.inode.metadata, MARK: mark}
+        storage_class = version.storage_class or view.inode.storage_class
+        await remote.replicate(version.target, version.key, view, metadata, storage_class, stream)
+
+
+def _seal(inode: Inode) -> SealSpec | None:
+    """A replica is encrypted as the source is. Raises Refused for one that only its owner can open."""
+    sealed = inode.sealed
+    if sealed is None:
+        return None
+    if sealed.scheme == SSE_C:
+        raise Refused("only its owner has the key that it is encrypted with")
+    return SealSpec(scheme=sealed.scheme, key_id=sealed.key_id, context=sealed.context, bucket_key=sealed.bucket_key)
+
+
+def _source(txn: Txn, version: Outgoing) -> tuple[str, ObjectView | None] | None:
+    """The owner of its bucket, and the version; None for a marker. None at all: it is gone."""
+    try:
+        owner = find_bucket(txn, version.bucket).owner
+        if version.marker:
+            return owner, None
+        return owner, object_at(txn, version.bucket, version.key, version.version or None)
+    except NotFound:
+        return None
+
+
+def _current(txn: Txn, bucket: str, key: bytes) -> Inode | None:
+    try:
+        return object_at(txn, bucket, key, None).inode
+    except NotFound:
+        return None
+
+
+def _settle(txn: Txn, queue: str, row: bytes, version: Outgoing, status: str) -> None:
+    """Inside a change: a version is done with; its own record says so once it is at all targets, or failed at one."""
+    if txn.get(row) is None:
+        return
+    txn.delete(row)
+    save(txn, _waiting(queue), max(0, (load(txn, _waiting(queue), int) or 0) - 1))
+    source = None if version.marker else _source(txn, version)
+    if source is None or source[1] is None:
+        return
+    number, inode = source[1].inode_number, source[1].inode
+    due = max(0, inode.replicas_due - 1)
+    shown = inode.replication
+    if status == FAILED:
+        shown = FAILED
+    elif due == 0 and shown == PENDING:
+        shown = COMPLETED
+    save(txn, inode_key(number), msgspec.structs.replace(inode, replication=shown, replicas_due=due))
+
+
+def _queues(txn: Txn) -> list[str]:
+    """The targets for which something waits: one look for each."""
+    found: list[str] = []
+    start = OUTGOING
+    while (row := next(iter(txn.scan(start, successor(OUTGOING))), None)) is not None:
+        queue = row[0][1:].partition(b"\0")[0].decode()
+        found.append(queue)
+        start = successor(outgoing_prefix(queue))
+    return found
+
+
+def _first(txn: Txn, queue: str) -> bytes | None:
+    prefix = outgoing_prefix(queue)
+    return next((row for row, _ in txn.scan(prefix, successor(prefix))), None)
+
+
+def _waiting(queue: str) -> bytes:
+    return COUNTER + b"outgoing/" + queue.encode()
