@@ -7,13 +7,36 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stratum.core.alias import Form, Visible, names_to_forget, parse, stored_name_to_make, visible_name, visible_names
+from stratum.core.alias import (
+    VERSIONS,
+    Form,
+    Visible,
+    names_to_forget,
+    parse,
+    stored_name_to_make,
+    visible_name,
+    visible_names,
+)
 from stratum.core.errors import InvalidArgument, NameTooLong
 from stratum.core.names import check_file_name
 from tests.strategies import file_names, unhurried
 
-ROOTS = [b"", b".", b"..", b"a", b"b\0", b"%", b"%00", b"%25", b"x" * 245, b"x" * 250, b"x" * 255, b"x" * 300]
-ALIASES = [b"%file%", b"%dir%", b"%long%", b"%file", b"%long%y%" + b"0" * 64]
+ROOTS = [
+    b"",
+    b".",
+    b"%versions%",
+    b"..",
+    b"a",
+    b"b\0",
+    b"%",
+    b"%00",
+    b"%25",
+    b"x" * 245,
+    b"x" * 250,
+    b"x" * 255,
+    b"x" * 300,
+]
+ALIASES = [b"%file%", b"%dir%", b"%long%", b"%file", b"%versions%", b"%long%y%" + b"0" * 64]
 LONGEST = 1024
 
 plain = st.sampled_from(ROOTS) | st.binary(max_size=5).filter(lambda name: b"/" not in name)
@@ -126,3 +149,29 @@ def test_a_long_name_shows_its_beginning_and_cuts_no_character():
 def test_a_name_whose_meaning_cannot_be_made_is_refused(visible, directory, error):
     with pytest.raises(error):
         stored_name_to_make(visible, directory=directory)
+
+
+def test_the_table_of_the_guide_is_true():
+    shown = {
+        (b"a", False): b"a",
+        (b"a", True): b"%file%a",
+        (b"", False): b"%file%",
+        (b"/", False): b"%dir%",
+        (b"./", False): b"%dir%.",
+        (b"../", False): b"%dir%..",
+        (b".", False): b"%file%.",
+        (b"a\0b", False): b"%file%a%00b",
+        (b"a\0b/", False): b"%dir%a%00b",
+        (b"%file%a", False): b"%file%%25file%25a",
+        (b"%dir%/", False): b"%dir%%25dir%25",
+        (b"%versions%", False): b"%file%%25versions%25",
+        (b"%versions%/", False): b"%dir%%25versions%25",
+        (b".versions/", False): b".versions",
+        (b"100%", False): b"100%",
+        (b"%file", False): b"%file",
+    }
+    for (stored, beside), visible in shown.items():
+        assert visible_name(stored, beside_directory=beside) == visible
+        assert stored in parse(visible).candidates
+    with pytest.raises(InvalidArgument):
+        stored_name_to_make(VERSIONS, directory=True)
