@@ -9,13 +9,15 @@ from hashlib import md5
 from pathlib import Path
 
 import pytest
+import trio
 
 from stratum.core.lifecycle import Rule
 from stratum.core.objects import CopySpec, ListQuery, PartName, PutSpec, RenameSpec, UploadSpec
 from tests.engine.conftest import body_of, get
 from tests.engine.test_lifecycle import opened
 from tests.engine.tiered import move, tiered_engine
-from tests.stratumfs.test_mount import engine, mounted, place, put, there  # noqa: F401 - fixtures
+from tests.fakes.backend import FakeBackend
+from tests.stratumfs.test_mount import engine, errno_of, mounted, place, put, there  # noqa: F401 - fixtures
 
 pytestmark = pytest.mark.fuse
 
@@ -185,3 +187,32 @@ async def test_a_reader_over_s3_keeps_its_bytes_while_the_file_is_written(engine
     assert await get(engine, b"f") == b"new"
     pieces = [piece async for piece in reading.stream(0, len(OLD))]
     assert b"".join(pieces) == OLD
+
+
+async def test_cold_data_that_cannot_be_reached_is_not_lost_and_reads_again_later(tmp_path, transport):
+    remote = FakeBackend()
+    async with tiered_engine(tmp_path, cold=remote, cold_cache_bytes=0) as engine:  # noqa: F811
+        await engine.buckets.create("bucket", "alice")
+        async with mounted(tmp_path, engine, transport) as root:
+            content = os.urandom(2 << 20)
+            await there((root / "bucket/f").write_bytes, content)
+            await move(engine, b"f", "cold")
+            remote.fault = lambda verb: "503"
+
+            def fresh() -> bytes:
+                fd = os.open(root / "bucket/f", os.O_RDONLY | os.O_DIRECT)
+                try:
+                    return b"".join(iter(lambda: os.read(fd, 1 << 20), b""))
+                finally:
+                    os.close(fd)
+
+            assert await there(errno_of, fresh) == "EAGAIN"
+            assert await there(lambda: (root / "bucket/f").stat().st_size) == len(content)
+            remote.fault = lambda verb: None
+            with trio.fail_after(10):
+                while True:
+                    try:
+                        assert await there(fresh) == content
+                        break
+                    except BlockingIOError:
+                        await trio.sleep(0.05)
