@@ -51,7 +51,7 @@ def packing_of(
     surroundings: Surroundings, volumes: Volumes, tiers: Tiers, files: Files, settings: Settings
 ) -> "Packing":
     """The service of a store, told of every use through either door. Its days are those of the tiering clock."""
-    day_ns = settings.day_seconds * 10**9
+    day_ns = int(settings.tiering.day_seconds * 1e9)
     uses = SmallUses(surroundings.meta, lambda: surroundings.now_ns() // day_ns, settings.limits.pack_bytes)
     surroundings.used = uses.used
     files.on_open = lambda inode: uses.used(inode.content, inode.size)
@@ -70,7 +70,7 @@ class Packing:
         self._around = surroundings
         self._volumes = volumes
         self._tiers = tiers
-        self._limits = limits
+        self.limits = limits
         self.uses = uses
         self.walking = PackingWalk(surroundings, volumes, uses, settings, lambda: tiers.several)
         self._pace = Pace(limits.packing_bytes_per_second, lambda: volumes.pressure)
@@ -88,7 +88,7 @@ class Packing:
         while True:
             await trio.sleep(REST_S)
             try:
-                await self.walk(self._limits.packing_interval)
+                await self.walk(self.limits.packing_interval)
             except StratumError as error:
                 log.warning("packing postponed: %s", error)
 
@@ -132,7 +132,7 @@ class Packing:
             log.warning("what was packed for nothing stays until the next start: %s", error)
 
     async def _append(self, pack: Packs, batch: Sequence[Piece]) -> list[tuple[Piece, list[Span]]]:
-        largest = self._limits.pack_bytes
+        largest = self.limits.pack_bytes
         bodies: list[bytes] = []
         counts: list[int] = []
         with self._volumes.pinned({piece.run.extent.volume for piece in batch if piece.run.extent is not None}):

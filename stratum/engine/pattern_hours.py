@@ -1,0 +1,167 @@
+"""Hours that come back: what is read every day, or every week, at the same hour is hot before it is asked for.
+
+Room: stratum/engine. May import: core, store.meta, engine.{heat, surroundings, tiering_desk, tiering_queue,
+tiering_rows}.
+
+A profile of 168 hours per group (prefix and type; never per volume), and which volumes were read at which hour. Before
+a peak of a group its regular volumes that are warm are promoted, if what their readers would wait in a week repays the
+move and the week's rent. From cold nothing is promoted by the clock: T* is weeks there, and the evening's rule knows.
+
+Invariants
+    Y1  Bounded: PROFILES groups, REGULARS (volume, hour) pairs, AT_ONCE volumes before one hour; the budgets of all
+        moves hold for these, too.
+    Y2  Users' constraints and modes hold: a pin, `observe`, `off`.
+"""
+
+from collections import Counter, OrderedDict
+
+from stratum.core.patterns import HOURS, REGULAR_DAYS, SEEN_DAYS, Profile, hour_of_week, profile_of
+from stratum.core.records import Volume
+from stratum.core.schema import HOUR_PROFILE, hour_profile_key, volume_key
+from stratum.core.tiering.arithmetic import ONE
+from stratum.core.tiering.blocks import VOLUMES
+from stratum.core.tiering.costs import access, break_even, holding, moving
+from stratum.core.tiering.prices import HOT, WARM
+from stratum.core.tiering.settings import AUTO
+from stratum.core.txn import load, save, scan_records
+from stratum.engine.heat import Heat
+from stratum.engine.surroundings import Surroundings
+from stratum.engine.tiering_desk import Desk
+from stratum.engine.tiering_queue import Candidate
+from stratum.engine.tiering_rows import Rows
+
+PROFILES = 5_000  # groups; about 4 KB each
+REGULARS = 200_000
+AT_ONCE = 2_000
+RECENT_DAYS = 8  # a habit that was not seen for longer is over
+LONGEST_DAYS = 7.0  # of T*: where leaving pays only after longer, the evening's rule decides alone
+PEAK = "PEAK"  # why a volume moves
+
+
+class PatternHours:
+    """Learns hours and promotes before peaks. `watch` is a heat.Watcher; `turn` is called now and then."""
+
+    def __init__(self, surroundings: Surroundings, rows: Rows, heat: Heat, desk: Desk) -> None:
+        self._around, self._rows, self._heat, self._desk = surroundings, rows, heat, desk
+        self._profiles: dict[int, Profile] = {}
+        self._changed: set[int] = set()
+        self._visits: Counter[int] = Counter()  # of this hour, by volume
+        self._now: tuple[int, int] | None = None  # day, hour of the day
+        self._regulars: OrderedDict[tuple[int, int], tuple[int, int]] = OrderedDict()  # volume, hour -> days, last
+        self._by_hour: dict[int, set[int]] = {}
+        self.promoted = 0  # volumes queued before a peak, since the start
+
+    def start(self) -> None:
+        """Read the profiles. Raises CorruptRecord."""
+        stored = self._around.meta.read(lambda txn: list(scan_records(txn, HOUR_PROFILE, bytes)))
+        self._profiles = {int.from_bytes(rest, "big"): profile_of(raw) for rest, raw in stored}
+
+    def watch(self, volume: int, who: int, start: int, stop: int, *, visit: bool) -> None:
+        """See heat.Watcher."""
+        if visit:
+            self._visits[volume] += 1
+
+    async def turn(self) -> None:
+        """If another hour has begun: learn what the last one brought, promote for the one that comes next."""
+        day, minute = self._heat.days.at(self._around.now_ns())
+        hour = minute // 60
+        if self._now is None:
+            self._now = day, hour
+        if self._now == (day, hour):
+            return
+        (then, at), self._now = self._now, (day, hour)
+        self._learn(then, at)
+        if day != then:
+            await self._keep()
+        self._promote(*_following(day, hour))
+
+    # --- learning -------------------------------------------------------------------------------------------
+
+    def _learn(self, day: int, hour: int) -> None:
+        visits, self._visits = self._visits, Counter()
+        by_group: Counter[int] = Counter()
+        for volume, count in visits.items():
+            group = self._group(volume)
+            if group:
+                by_group[group] += count
+                self._note_regular(volume, hour, day)
+        of_week = hour_of_week(day, hour * 60)
+        for group, count in by_group.items():
+            profile = self._profiles.get(group)
+            if profile is None and len(self._profiles) < PROFILES:
+                profile = self._profiles[group] = Profile()
+            if profile is not None:
+                profile.note(of_week, float(count))
+                self._changed.add(group)
+
+    def _group(self, volume: int) -> int:
+        block, offset = self._rows.block(volume // VOLUMES), volume % VOLUMES
+        return block.group(offset) if offset in block else 0
+
+    def _note_regular(self, volume: int, hour: int, day: int) -> None:
+        days, last = self._regulars.pop((volume, hour), (0, 0))
+        days = days + (last != day) if day - last <= RECENT_DAYS else 1
+        self._regulars[volume, hour] = min(days, 255), day
+        self._by_hour.setdefault(hour, set()).add(volume)
+        if len(self._regulars) > REGULARS:
+            (old, at), _ = self._regulars.popitem(last=False)
+            self._by_hour[at].discard(old)
+
+    async def _keep(self) -> None:
+        for group in list(self._changed):
+            self._around.meta.apply(lambda txn: save(txn, hour_profile_key(group), self._profiles[group].stored()))  # noqa: B023
+            self._changed.discard(group)
+            await self._around.meta.room()
+
+    # --- promoting ------------------------------------------------------------------------------------------
+
+    def _promote(self, day: int, hour: int) -> None:
+        candidates: list[Candidate] = []
+        peaks: dict[int, int] = {}  # group -> on how many days of the week this hour is a peak, if it is one now
+        for volume in list(self._by_hour.get(hour, ())):
+            days, last = self._regulars[volume, hour]
+            if days < REGULAR_DAYS or day - last > RECENT_DAYS or volume in self._desk.queue:
+                continue
+            group = self._group(volume)
+            profile = self._profiles.get(group)
+            if profile is None:
+                continue
+            if group not in peaks:
+                peaks[group] = _peaks(profile, hour_of_week(day, hour * 60))
+            if peaks[group] and (found := self._worth_it(volume, peaks[group])) is not None:
+                candidates.append(found)
+                if len(candidates) == AT_ONCE:
+                    break
+        self.promoted += len(candidates)
+        self._desk.queue.add(candidates)
+        if candidates:
+            self._desk.hurry()
+
+    def _worth_it(self, volume: int, peaks: int) -> Candidate | None:
+        """A warm volume whose readers at the peaks of a week save more than the move and the week's rent cost."""
+        record = self._around.meta.read(lambda txn: load(txn, volume_key(volume), Volume))
+        if record is None:
+            return None
+        subject = self._around.meta.read(lambda txn: self._desk.subjects.of(txn, volume, record))
+        if subject.tier != WARM or subject.mode != AUTO or subject.wishes.hottest != "hot":
+            return None
+        book, gb = self._desk.book, subject.gb
+        if break_even(ONE, book, gb, HOT, WARM) > LONGEST_DAYS:
+            return None
+        reads, rents = access(book, 1.0, gb), holding(book, gb)
+        cost = float(moving(ONE, book, gb, WARM, HOT, False))
+        week = peaks * (reads[WARM] - reads[HOT]) - 7 * (rents[HOT] - rents[WARM])
+        if week <= cost:
+            return None
+        return Candidate(volume, "hot", PEAK, "", gb, cost, float(week) / 7, urgent=True)
+
+
+def _peaks(profile: Profile, hour: int) -> int:
+    return sum(profile.is_peak(at) for at in range(hour % 24, HOURS, 24)) if profile.is_peak(hour) else 0
+
+
+def _following(day: int, hour: int) -> tuple[int, int]:
+    return (day, hour + 1) if hour < 23 else (day + 1, 0)
+
+
+assert HOURS == 7 * 24 and SEEN_DAYS >= REGULAR_DAYS

@@ -1,0 +1,53 @@
+"""What watches reads for patterns, put together: streams and scattered reads, hours, and what packing knows.
+
+Room: stratum/engine. May import: core, engine.{heat, packing, pattern_hours, patterns, surroundings, tiering}.
+"""
+
+import logging
+from collections.abc import Awaitable, Callable
+
+import trio
+
+from stratum.core.errors import StratumError
+from stratum.engine.heat import Heat
+from stratum.engine.packing import Packing
+from stratum.engine.pattern_hours import PatternHours
+from stratum.engine.patterns import Patterns, inheriting
+from stratum.engine.surroundings import Surroundings
+from stratum.engine.tiering import Tiering
+from stratum.store.volumes import Volumes
+
+log = logging.getLogger(__name__)
+LOOK_S = 60.0  # between two looks at the clock, or a quarter of an hour of a shorter day
+
+
+class PatternWatch:
+    """The patterns of one store."""
+
+    def __init__(
+        self, surroundings: Surroundings, volumes: Volumes, heat: Heat, tiering: Tiering, packing: Packing
+    ) -> None:
+        limits = packing.limits
+        self._active = tiering.active
+        self._day_seconds = tiering.settings.day_seconds
+        self.reads = Patterns(surroundings, volumes, limits, lambda: tiering.today, lambda tier: tiering.there[tier])
+        self.hours = PatternHours(surroundings, tiering.rows, heat, tiering)
+        if not self._active:
+            return
+        self.hours.start()
+        heat.watchers += [self.reads.seen, self.hours.watch]
+        tiering.advisers += [inheriting(packing.inherited, tiering.settings.policy.half_life_days), self.reads.advise]
+
+    @property
+    def services(self) -> list[Callable[[], Awaitable[None]]]:
+        """What runs for as long as the engine does."""
+        return [self.run] if self._active else []
+
+    async def run(self) -> None:
+        """Look at the clock, until cancelled."""
+        while True:
+            await trio.sleep(min(LOOK_S, self._day_seconds / 24 / 4))
+            try:
+                await self.hours.turn()
+            except StratumError as error:
+                log.warning("patterns of hours are put off: %s", error)
