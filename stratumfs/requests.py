@@ -73,6 +73,10 @@ class Requests:
             Op.GETXATTR: self._getxattr,
             Op.LISTXATTR: self._listxattr,
             Op.REMOVEXATTR: self._removexattr,
+            Op.TMPFILE: self._tmpfile,
+            Op.FALLOCATE: self._fallocate,
+            Op.LSEEK: self._lseek,
+            Op.COPY_FILE_RANGE: self._copy_file_range,
             Op.OPENDIR: self._opendir,
             Op.READDIR: self._readdir,
             Op.READDIRPLUS: self._readdirplus,
@@ -226,6 +230,26 @@ class Requests:
         fh, flags, _ = wire.FSYNC_IN.unpack_from(body)
         await self._to.fsync(fh, bool(flags & 1))
         return b""
+
+    async def _tmpfile(self, head: Head, body: bytes, content: bytes) -> bytes:
+        _, mode, _, _ = wire.CREATE_IN.unpack_from(body)
+        handle, number, inode = await self._to.tmpfile(head.node, mode, caller(head))
+        return wire.entry_out(number, inode) + wire.OPEN_OUT.pack(handle, wire.FOPEN_KEEP_CACHE, 0)
+
+    async def _fallocate(self, head: Head, body: bytes, content: bytes) -> bytes:
+        fh, offset, length, mode, _ = wire.FALLOCATE_IN.unpack_from(body)
+        await self._to.drop_privileges(head.node, head.uid != 0)
+        await self._to.fallocate(fh, offset, length, mode)
+        return b""
+
+    async def _lseek(self, head: Head, body: bytes, content: bytes) -> bytes:
+        fh, offset, whence, _ = wire.LSEEK_IN.unpack_from(body)
+        return wire.LSEEK_OUT.pack(await self._to.lseek(fh, offset, whence))
+
+    async def _copy_file_range(self, head: Head, body: bytes, content: bytes) -> bytes:
+        fh, offset, to_node, to_fh, to_offset, length, _ = wire.COPY_IN.unpack_from(body)
+        await self._to.drop_privileges(to_node, head.uid != 0)
+        return wire.WRITE_OUT.pack(await self._to.copy_file_range(fh, offset, to_fh, to_offset, length), 0)
 
     # --- directories ----------------------------------------------------------------------------------------
 

@@ -89,6 +89,12 @@ class Unpublished:
         if start == 0:
             self._restarted, self._staging.lost = True, None
 
+    def zero(self, start: int, stop: int) -> None:
+        """Let [start, stop) be zeros; the rest of the file stays as it is."""
+        before = self._fresh.held
+        self._fresh.clear(start, stop)
+        self._memory.change(self._fresh.held - before)
+
     def within(self, start: int, stop: int) -> Ranges:
         """What is in [start, stop) beyond the published version, upper layers over lower ones."""
         view = Ranges()
@@ -111,6 +117,11 @@ class Unpublished:
         for low, high, piece in self._staged.within(start, stop):
             view.place(low, high, piece)
         return view
+
+    @property
+    def streaming(self) -> tuple[int, int]:
+        """What is on its way into volumes, and cannot be read yet; empty if nothing is."""
+        return self._staging.streaming
 
     def in_stream(self, start: int, stop: int) -> bool:
         """Must the stream be finished before all of [start, stop) can be read?"""

@@ -40,7 +40,7 @@ from stratum.core.namespace import (
     visible_children,
 )
 from stratum.core.records import Entry, Inode, Kind
-from stratum.core.schema import ROOT_INODE, inode_key, take_number, xattr_key
+from stratum.core.schema import ROOT_INODE, inode_key, orphan_key, take_number, xattr_key
 from stratum.core.txn import Txn, save
 from stratum.core.views import EMPTY_MD5
 from stratum.engine.buckets import Buckets
@@ -149,6 +149,38 @@ class FileNames:
             return await self._make(parent, name, Kind.OBJECT, mode, who, etag=EMPTY_MD5)
         return await self._make(parent, name, Kind.SPECIAL, mode, who, rdev=rdev)
 
+    async def make_unnamed(self, parent: int, mode: int, who: Caller) -> Node:
+        """Make a file that has no name yet, as if in a directory: O_TMPFILE of open(2). `link` may give it one.
+
+        Raises NotPermitted (beside the buckets), NoSuchInode.
+        """
+        check_changeable(parent)
+        now = self._mounted.now_ns()
+
+        def change(txn: Txn) -> Node:
+            above = _parent(txn, parent)
+            number = take_number(txn, "inode")
+            own_mode, rows = inherit_acl(txn, parent, stat.S_IFREG | stat.S_IMODE(mode))
+            inode = Inode(
+                kind=Kind.OBJECT,
+                mode=own_mode,
+                uid=who.uid,
+                gid=_group(above, who),
+                nlink=0,
+                size=0,
+                atime=now,
+                mtime=now,
+                ctime=now,
+                btime=now,
+                parent=parent,
+            )
+            save(txn, inode_key(number), inode)
+            save(txn, orphan_key(number), 1)  # freed, unless it is linked before its last use ends
+            _save_xattrs(txn, number, rows)
+            return number, inode
+
+        return await self._apply(change)
+
     async def symlink(self, parent: int, name: bytes, target: bytes, who: Caller) -> Node:
         """Make a symbolic link. Raises as `create`."""
         mode = stat.S_IFLNK | 0o777
@@ -247,17 +279,24 @@ class FileNames:
             inode = load_inode(txn, number)
             if inode.kind is Kind.DIRECTORY:
                 raise NotPermitted("a directory has one name")
-            if inode.nlink == 0:
+            unnamed = inode.nlink == 0 and inode.parent != 0 and not inode.name
+            if inode.nlink == 0 and not unnamed:
                 raise NoSuchKey(f"inode {number} has no name left")
             if inode.nlink >= self._mounted.limits.links:
                 raise TooManyLinks(f"inode {number}")
             stored, beside = _name_to_make(txn, parent, name, directory=False)
             add(txn, parent, stored, number, inode.kind, now, beside=beside)
             inode = msgspec.structs.replace(inode, nlink=inode.nlink + 1, ctime=now)
+            if unnamed:
+                inode = msgspec.structs.replace(inode, parent=parent, name=stored)
+                txn.delete(orphan_key(number))
             save(txn, inode_key(number), inode)
             return number, inode
 
         number, inode = await self._apply(change)
+        file = self._table.files.get(number)
+        if inode.nlink == 1 and file is not None and file.dirty:  # until now nobody could see what was written
+            self._table.publisher.enqueue(file)
         return number, self._table.shown(number, inode)
 
     # --- removing and moving --------------------------------------------------------------------------------

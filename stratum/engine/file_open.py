@@ -110,6 +110,12 @@ class OpenFile:
         self.size = size
         self._touch()
 
+    def zero(self, start: int, stop: int) -> None:
+        """Let [start, stop) be a hole; nothing beyond the end. Raises NotPermitted (as `write`)."""
+        self._check_changeable()
+        self._layers.zero(start, stop)
+        self._touch()
+
     def mtime_was_set(self) -> None:
         """The record's mtime is newer than the last write."""
         self._mtime = None
@@ -227,6 +233,20 @@ class OpenFile:
     def moved(self) -> None:
         """Look up anew where published bytes are."""
         self._window = (0, 0, [])
+
+    def data_within(self, start: int, stop: int) -> list[tuple[int, int]]:
+        """What of [start, stop), which lies within the file, is no hole: (start, stop) in order."""
+        if self._is_sealed or self._sealed is not None:
+            return [(start, stop)]
+        view = self._layers.within(start, stop)
+        found = [(low, high) for low, high, piece in view if piece is not None]
+        low, high = self._layers.streaming
+        if max(low, start) < min(high, stop):
+            found.append((max(low, start), min(high, stop)))
+        for low, high in gaps(view, start, stop):
+            spans = self._mounted.meta.read(lambda txn: self._look_up(txn, low, high))  # noqa: B023 - runs at once
+            found += [(offset, offset + run.length) for offset, run in ([] if self._layers.anew else spans)]
+        return sorted(found)
 
     def _published_spans(self, start: int, stop: int) -> list[Span]:
         if self._layers.anew:
