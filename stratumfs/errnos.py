@@ -46,6 +46,7 @@ ERRNOS: Mapping[type[core.StratumError], int] = {
     core.TooFewShards: errno.EIO,
     core.TooFewDisks: errno.EROFS,
     core.StoreFull: errno.ENOSPC,
+    core.QuotaExceeded: errno.EDQUOT,
     core.NoMasterKey: errno.ENOKEY,
     core.NotSealing: errno.ENOKEY,
     core.ReadOnly: errno.EROFS,

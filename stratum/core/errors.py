@@ -269,6 +269,10 @@ class StoreFull(Unavailable):
     """No room on the disks (ENOSPC)."""
 
 
+class QuotaExceeded(Unavailable):
+    """A bucket, or an owner, would hold more than its quota allows (EDQUOT)."""
+
+
 class ReadOnly(Unavailable):
     """The store accepts no writes (a metadata commit failed, or it is closing)."""
 

@@ -1,6 +1,6 @@
 """What all mounted files share: the store below them, the clock, and the memory that unpublished bytes take.
 
-Room: stratum/engine. May import: core, store, engine.{consequences, contents, sealing}.
+Room: stratum/engine. May import: core, store, engine.{consequences, contents, file_growth, sealing}.
 """
 
 from collections.abc import Callable, Sequence
@@ -16,6 +16,7 @@ from stratum.core.manifest import Span
 from stratum.core.txn import Txn
 from stratum.engine.consequences import Consequences
 from stratum.engine.contents import Contents
+from stratum.engine.file_growth import Growth
 from stratum.engine.sealing import Sealing
 from stratum.store.meta import Meta
 
@@ -73,6 +74,7 @@ class Mounted:
     is_open: IsOpen = never_open  # is the inode in use through the mount?
     ticket: int = 0
     unwanted: list[Span] = field(default_factory=list)  # stored for nothing, see `discard`
+    growth: Growth | None = None  # what quotas are asked by; None: there are none
 
     def apply(self, change: Callable[[Txn], T]) -> T:
         """Make a change, visible at once, durable with the next group commit. If it raises, nothing happened."""

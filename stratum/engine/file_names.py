@@ -17,6 +17,7 @@ import msgspec
 from stratum.core.alias import parse, stored_name_to_make
 from stratum.core.directories import get_directory
 from stratum.core.errors import (
+    CrossesBuckets,
     EntryExists,
     InvalidBucketName,
     NameTooLong,
@@ -33,7 +34,9 @@ from stratum.core.namespace import (
     add,
     drop,
     find,
+    is_empty,
     make_directory,
+    path_of,
     remove_directory,
     rename,
     take_marker,
@@ -173,6 +176,7 @@ class FileNames:
                 ctime=now,
                 btime=now,
                 parent=parent,
+                bucket=path_of(txn, parent)[0],
             )
             save(txn, inode_key(number), inode)
             save(txn, orphan_key(number), 1)  # freed, unless it is linked before its last use ends
@@ -225,6 +229,7 @@ class FileNames:
                 rdev=rdev,
                 parent=parent,
                 name=stored,
+                bucket=path_of(txn, parent)[0],
             )
             add(txn, parent, stored, number, kind, now, beside=beside)
             save(txn, inode_key(number), inode)
@@ -269,7 +274,8 @@ class FileNames:
     async def link(self, number: int, parent: int, name: bytes) -> Node:
         """Give a file one more name.
 
-        Raises NotPermitted (a directory, or beside the buckets), TooManyLinks, EntryExists, NoSuchKey, NameTooLong.
+        Raises NotPermitted (a directory, or beside the buckets), TooManyLinks, EntryExists, NoSuchKey, NameTooLong,
+        CrossesBuckets.
         """
         check_changeable(number, parent)
         now = self._mounted.now_ns()
@@ -284,6 +290,8 @@ class FileNames:
                 raise NoSuchKey(f"inode {number} has no name left")
             if inode.nlink >= self._mounted.limits.links:
                 raise TooManyLinks(f"inode {number}")
+            if inode.bucket not in (0, path_of(txn, parent)[0]):
+                raise CrossesBuckets("a file counts in the quota of one bucket")
             stored, beside = _name_to_make(txn, parent, name, directory=False)
             add(txn, parent, stored, number, inode.kind, now, beside=beside)
             inode = msgspec.structs.replace(inode, nlink=inode.nlink + 1, ctime=now)
@@ -339,7 +347,8 @@ class FileNames:
     ) -> None:
         """Move a name, replacing what was there, or exchange two names.
 
-        Raises what core.rename raises, and CrossesBuckets for what object lock holds in place.
+        Raises what core.rename raises, and CrossesBuckets for what object lock holds in place, and for a directory
+        that would take any number of files to another bucket (they are copied then, and counted).
         """
         check_changeable(parent, new_parent)
         now = self._mounted.now_ns()
@@ -348,12 +357,14 @@ class FileNames:
             get_directory(txn, new_parent)
             stored, entry = _existing(txn, parent, name)
             check_may_move(txn, self._mounted, parent, stored, entry)
+            _check_counted(txn, entry, parent, new_parent)
             if find(txn, new_parent, new_name) is None:
                 check_length(new_name)
             new_stored = target_name(txn, new_parent, new_name, directory=entry.kind is Kind.DIRECTORY)
             if exchange:
                 other_stored, other = _existing(txn, new_parent, new_name)
                 check_may_move(txn, self._mounted, new_parent, other_stored, other)
+                _check_counted(txn, other, parent, new_parent)
             done = rename(
                 txn,
                 parent,
@@ -384,6 +395,14 @@ class FileNames:
     async def _apply(self, change: Callable[[Txn], T]) -> T:
         await self._mounted.meta.room()
         return self._mounted.apply(change)
+
+
+def _check_counted(txn: Txn, entry: Entry, parent: int, new_parent: int) -> None:
+    """Refuse to take a directory that is not empty to another bucket: what is in it counts where it is."""
+    if entry.kind is not Kind.DIRECTORY or ROOT_INODE in (parent, new_parent) or is_empty(txn, entry.inode):
+        return
+    if parent != new_parent and path_of(txn, parent)[0] != path_of(txn, new_parent)[0]:
+        raise CrossesBuckets("what is in a directory counts in the quota of one bucket")
 
 
 def _save_xattrs(txn: Txn, number: int, rows: list[tuple[bytes, bytes]]) -> None:

@@ -90,10 +90,15 @@ class OpenFile:
     # --- changing it ----------------------------------------------------------------------------------------
 
     def write(self, offset: int, content: bytes) -> None:
-        """Put bytes at `offset`; at once, in memory. Raises TooLarge, NotPermitted (a customer has the key)."""
+        """Put bytes at `offset`; at once, in memory.
+
+        Raises TooLarge, QuotaExceeded, NotPermitted (a customer has the key).
+        """
         stop = offset + len(content)
         self._check_size(stop)
         self._check_changeable()
+        if self._mounted.growth is not None:
+            self._mounted.growth.grow(self.number, max(self.size, stop), self._written + len(content))
         self._layers.write(offset, content)
         self._written += len(content)
         self.size = max(self.size, stop)
@@ -274,7 +279,7 @@ class OpenFile:
     async def publish(self, *, closing: bool) -> None:
         """Make what the file is now its published version: visible at once, durable with the next group commit.
 
-        Raises TooFewDisks, StoreFull, ReadOnly; then everything is as before.
+        Raises TooFewDisks, StoreFull, QuotaExceeded, ReadOnly; then everything is as before.
         """
         async with self.lock:
             inode = self._mounted.meta.read(lambda txn: load(txn, inode_key(self.number), Inode))
@@ -305,6 +310,8 @@ class OpenFile:
             self._emptied = 0 if self._emptied <= changes else self._emptied
             self._published, self._window = changes, (0, 0, [])
             self._written -= written
+            if self._mounted.growth is not None:
+                self._mounted.growth.forget(self.number)
             self._rough_etag = md5 is None and size <= REREAD_BYTES
             self._mounted.discard(self._layers.published())
 
@@ -314,6 +321,8 @@ class OpenFile:
             inode = self._mounted.meta.read(lambda txn: load(txn, inode_key(self.number), Inode))
             self._sealed = None if inode is None else bytes_sealed(inode)
             self._emptied = 0
+            if self._mounted.growth is not None:
+                self._mounted.growth.forget(self.number)
             self._changes, self._rough_etag = self._published, False
             self._mounted.discard(await self._layers.forget())
             self._layers.begin_from(0 if inode is None else inode.size, sealed=self._sealed is not None)

@@ -85,7 +85,13 @@ def has_arrived(txn: Txn, mounted: Mounted, directory: int, stored: bytes) -> No
             mounted.consequences.moved(txn, moved.bucket)
     if entry is None or entry.kind is Kind.DIRECTORY:
         return
-    inode = msgspec.structs.replace(get_inode(txn, entry.inode), parent=directory, name=stored, ctime=mounted.now_ns())
+    inode = msgspec.structs.replace(
+        get_inode(txn, entry.inode),
+        parent=directory,
+        name=stored,
+        ctime=mounted.now_ns(),
+        bucket=path_of(txn, directory)[0],
+    )
     found = place_at(txn, mounted, directory, stored) if entry.kind is Kind.OBJECT and inode.etag else None
     if found is not None:
         inode = arrived(txn, found.place, inode)

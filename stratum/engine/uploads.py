@@ -33,6 +33,7 @@ from stratum.core.multipart import (
 from stratum.core.names import check_key
 from stratum.core.namespace import Change
 from stratum.core.objects import UNCONDITIONAL, Check, Condition, ObjectView, PartName, UploadSpec, accept
+from stratum.core.quotas import Amount, check_room
 from stratum.core.records import Checksum, Part, Upload
 from stratum.core.schema import UPLOAD_BY_KEY, part_key, take_number, upload_by_key, upload_key
 from stratum.core.txn import Txn, load, save, successor
@@ -111,13 +112,16 @@ class Uploads:
         algorithms: frozenset[str] = frozenset(),
         check: Check = accept,
         customer: CustomerKey | None = None,
+        size: int | None = None,
     ) -> Part:
-        """Store one part; it survives a cut on return.
+        """Store one part, of `size` bytes if that is known; it survives a cut on return.
 
-        Raises NoSuchUpload, InvalidArgument, TooLarge; CustomerKeyNeeded, CustomerKeyWrong, CustomerKeyUnwanted.
+        Raises NoSuchUpload, InvalidArgument, TooLarge, QuotaExceeded; CustomerKeyNeeded, CustomerKeyWrong,
+        CustomerKeyUnwanted.
         """
         self._check_number(number)
         upload = self._around.meta.read(lambda txn: _find(txn, bucket, key, upload_id))
+        self._around.meta.read(lambda txn: _check_fits(txn, bucket, upload_id, number, size or 0))
         run = self._around.sealing.resume(upload.sealed, customer)
         ingest = Ingest(self._around.contents, self._limits, algorithms, self._limits.part_bytes_max, run)
         return await self._keep_part(bucket, key, upload_id, number, await ingest.take(body), check)
@@ -152,7 +156,7 @@ class Uploads:
             content = take_number(txn, "content")
             self._around.contents.record(txn, content, staged.spans)
             kept = msgspec.structs.replace(part, content=content)
-            _replace_part(txn, upload_id, number, kept)
+            _replace_part(txn, bucket, upload_id, number, kept)
             return kept
 
         return await self._around.meta.write(change)
@@ -206,7 +210,7 @@ class Uploads:
             if shared != current.inode.content:  # made for this of a symlink, and nobody else's
                 truncate(txn, shared, 0)
             part = Part(content=content, size=stop - start, etag=etag, modified=now, checksum=checksum)
-            _replace_part(txn, upload_id, number, part)
+            _replace_part(txn, bucket, upload_id, number, part)
             return part
 
         return await self._around.meta.write(change)
@@ -320,6 +324,12 @@ def _find(txn: Txn, bucket: str, key: bytes, upload_id: str) -> Upload:
     return upload
 
 
+def _check_fits(txn: Txn, bucket: str, upload_id: str, number: int, size: int) -> None:
+    """Is there room in the quotas for the part? Raises QuotaExceeded."""
+    old = load(txn, part_key(upload_id, number), Part)
+    check_room(txn, find_bucket(txn, bucket).root, Amount(size - (old.size if old else 0)))
+
+
 def _find_or_none(txn: Txn, bucket: str, key: bytes, upload_id: str) -> Upload | None:
     try:
         return _find(txn, bucket, key, upload_id)
@@ -338,8 +348,9 @@ def _completed_before(txn: Txn, bucket: str, key: bytes, upload_id: str, names: 
     return view
 
 
-def _replace_part(txn: Txn, upload_id: str, number: int, part: Part) -> None:
+def _replace_part(txn: Txn, bucket: str, upload_id: str, number: int, part: Part) -> None:
     old = load(txn, part_key(upload_id, number), Part)
+    part = msgspec.structs.replace(part, bucket=find_bucket(txn, bucket).root)
     attach(txn, part.content, part_user(upload_id, number))
     save(txn, part_key(upload_id, number), part)
     if old is not None:

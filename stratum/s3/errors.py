@@ -82,6 +82,7 @@ CODES: Mapping[str, tuple[int, str]] = {
     "AccessForbidden": (403, "CORSResponse: CORS is not enabled for this bucket."),
     "InvalidAccessKeyId": (403, "The AWS access key ID that you provided does not exist in our records."),
     "InvalidObjectState": (403, "The operation is not valid for the current state of the object."),
+    "QuotaExceeded": (403, "The quota of the bucket, or of its owner, does not allow this."),
     "RequestTimeTooSkewed": (403, "The difference between the request time and the server's time is too large."),
     "SignatureDoesNotMatch": (
         403,
@@ -183,6 +184,7 @@ ANSWERS: Mapping[type[core.StratumError], str] = {
     core.NoSuchNamedKey: "KMS.NotFoundException",
     core.Unavailable: "ServiceUnavailable",
     core.StoreFull: "InsufficientStorage",
+    core.QuotaExceeded: "QuotaExceeded",
     core.Busy: "SlowDown",
     core.Corrupt: "InternalError",
 }

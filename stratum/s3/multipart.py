@@ -98,6 +98,7 @@ async def upload_part(call: Call) -> Response:
         algorithms=payload.algorithms,
         check=payload.check,
         customer=part_key(call, upload.sealed),
+        size=payload.size,
     )
     shown = checksum_headers(payload.sent() or part.checksum)
     headers = [pair for pair in shown if pair[0] != b"x-amz-checksum-type"]

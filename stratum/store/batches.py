@@ -39,7 +39,7 @@ class Batches:
         self._index = index
         self._limits = limits
         self._settled = settled
-        self._stalled = False
+        self._stalled = self._stopped = False
         self._sealed: Batch | None = None
         self._committer = Committer(index, journal, settled=self._settle, stalled=self._stall)
 
@@ -103,13 +103,14 @@ class Batches:
             await batch.ended.wait()
 
     def stop(self) -> None:
-        """End the writer when the batch it has is durable, or has stalled. Blocking."""
+        """End the writer when the batch it has is durable, or has stalled; nothing more is handed to it. Blocking."""
+        self._stopped = True
         self._committer.stop()
 
     def _publish(self) -> None:
         """Hand the open batch to the writer if it is wanted and the writer is free (M2)."""
         batch = self.open
-        if not (batch.wanted and batch.rows) or self._sealed is not None or not self.sound:
+        if not (batch.wanted and batch.rows) or self._sealed is not None or not self.sound or self._stopped:
             return
         if self._index.must_grow(batch.cost, len(batch.rows)):
             if self.map_in_use:

@@ -38,6 +38,8 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
+Follow = Callable[[Txn, list[tuple[bytes, bytes | None, bytes | None]]], object]
+
 _SLICE, _PAUSE = 256, 0.0002  # rows of a snapshot, then seconds in which the event loop gets the interpreter
 
 
@@ -57,6 +59,7 @@ class Meta:
         self._snapshot_wanted = trio.Event()
         self._hurry = False  # a snapshot under way is to give up
         self._closed = False
+        self._follow: tuple[bytes, Follow] | None = None
         self._batches = Batches(index, journal, limits, self._after_commit)
 
     @classmethod
@@ -147,6 +150,8 @@ class Meta:
             txn = MergedTxn(base, self._batches.layers, writable=True)
             try:
                 result = change(txn)
+                if self._follow is not None and txn.changed:
+                    self._follow[1](txn, txn.touched(self._follow[0]))
             except BaseException:
                 txn.undo()
                 raise
@@ -157,6 +162,12 @@ class Meta:
 
         result = self._index.read(attempt)
         return result, self._batches.note_change() if changed else self._seen
+
+    def follow(self, tables: bytes, follow: Follow) -> None:
+        """Have `follow` run at the end of every change from now on, with the rows of `tables` (first bytes of keys)
+        that it touched: (key, before, now). It is part of the change: what it puts is, and if it raises, so does
+        the change."""
+        self._follow = (tables, follow)
 
     async def durable(self, ticket: int) -> None:
         """Return when the batch of `ticket` is durable. Raises ReadOnly if that is not to be expected now: then

@@ -135,6 +135,17 @@ class MergedTxn:
                 yield pending, value
             pending = self._first(pending + b"\0", stop)
 
+    def touched(self, tables: bytes) -> list[tuple[bytes, bytes | None, bytes | None]]:
+        """(key, before, now) of every row that was changed, of those whose keys begin with one of `tables`."""
+        before: dict[bytes, bytes | _Absent | None] = {}
+        for key, was in self._undo:
+            if key[0] in tables:
+                before.setdefault(key, was)
+        rows, below = self._layers[0].rows, MergedTxn(self._base, self._layers[1:], writable=False)
+        found = [(key, below.get(key) if isinstance(was, _Absent) else was, rows[key]) for key, was in before.items()]
+        self.seen = max(self.seen, below.seen)
+        return found
+
     def undo(self) -> None:
         """Take back every put and delete (O1)."""
         for key, before in reversed(self._undo):

@@ -14,7 +14,7 @@ import trio
 from stratum.core.errors import NoSuchKey
 from stratum.core.manifest import inode_user, is_used, part_user
 from stratum.core.objects import ListQuery, PartName, VersionQuery
-from stratum.core.records import Bucket, Entry, Inode, Kind, Part, Run, Volume
+from stratum.core.records import Bucket, Entry, Inode, Kind, Part, Run, Usage, Volume
 from stratum.core.records import Version as OlderVersion
 from stratum.core.schema import (
     BUCKET,
@@ -25,6 +25,7 @@ from stratum.core.schema import (
     LEFT_HELD,
     LEFT_SHARDS,
     ORPHAN,
+    OWNER_USAGE,
     PART,
     REPAIR,
     ROOT_INODE,
@@ -32,9 +33,10 @@ from stratum.core.schema import (
     VERSION,
     VOLUME,
     VOLUME_USER,
+    bucket_usage_key,
 )
 from stratum.core.tiers import HOLDER, inner_extents
-from stratum.core.txn import Txn, scan_records
+from stratum.core.txn import Txn, load, scan_records
 from stratum.engine.engine import Engine
 from stratum.store.shards import path_of
 from tests.engine.conftest import read_all
@@ -192,6 +194,7 @@ def check_records(engine: Engine) -> None:
     engine.meta.read(_check_tree)
     engine.meta.read(_check_contents)
     engine.meta.read(_check_volumes)
+    engine.meta.read(_check_usage)
 
 
 def _check_tree(txn: Txn) -> None:
@@ -206,6 +209,28 @@ def _check_tree(txn: Txn) -> None:
     assert not list(scan_records(txn, ORPHAN, int))
     parents = {int.from_bytes(rest[:8], "big") for rest, _ in scan_records(txn, ENTRY, Entry)}
     assert all(inodes[parent].kind is Kind.DIRECTORY for parent in parents)
+
+
+def _check_usage(txn: Txn) -> None:
+    """What buckets and owners are said to hold is what the rows add up to."""
+    bytes_of, objects_of = Counter[int](), Counter[int]()
+    for _, inode in scan_records(txn, INODE, Inode):
+        if inode.kind is not Kind.DIRECTORY:
+            assert inode.bucket, "an inode that counts nowhere"
+            bytes_of[inode.bucket] += inode.size - inode.holes
+            objects_of[inode.bucket] += 1
+    for _, part in scan_records(txn, PART, Part):
+        bytes_of[part.bucket] += part.size
+    owners: Counter[tuple[str, str]] = Counter()
+    for _, bucket in scan_records(txn, BUCKET, Bucket):
+        usage = load(txn, bucket_usage_key(bucket.root), Usage)
+        assert usage is not None
+        assert (usage.bytes, usage.objects) == (bytes_of.pop(bucket.root, 0), objects_of[bucket.root])
+        owners[usage.owner, "bytes"] += usage.bytes
+        owners[usage.owner, "objects"] += usage.objects
+    assert not bytes_of, "something counts in a bucket that there is not"
+    for rest, usage in scan_records(txn, OWNER_USAGE, Usage):
+        assert (usage.bytes, usage.objects) == tuple(owners[rest.decode(), what] for what in ("bytes", "objects"))
 
 
 def _check_contents(txn: Txn) -> None:
