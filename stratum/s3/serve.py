@@ -17,6 +17,7 @@ from typing import Any
 import trio
 from hypercorn.app_wrappers import ASGIWrapper
 from hypercorn.config import Config
+from hypercorn.protocol.h11 import H11Protocol
 from hypercorn.trio.lifespan import Lifespan
 from hypercorn.trio.tcp_server import TCPServer
 from hypercorn.trio.worker_context import WorkerContext
@@ -124,6 +125,23 @@ def _config(grace: float, limits: Limits) -> Config:
     return config
 
 
+class _Http1(H11Protocol):
+    """HTTP/1.1 that takes up no offer of HTTP/2 (RFC 9110, 7.8: a server may ignore one)."""
+
+    async def _check_protocol(self, event: object) -> None:
+        """Neither `Upgrade: h2c` nor the preface mean anything."""
+
+
+class _OnlyHttp1(TCPServer):
+    """hypercorn's connection without its ways into HTTP/2: decision 0022."""
+
+    async def _read_data(self) -> None:
+        made: Any = self.protocol.protocol
+        whole = (made.app, made.config, made.context, made.task_group, made.connection_state)
+        self.protocol = _Http1(*whole, made.ssl, made.client, made.server, made.send)  # type: ignore[assignment]
+        await super()._read_data()
+
+
 @dataclass(eq=False)
 class _Server:
     """All connections of one endpoint."""
@@ -182,7 +200,7 @@ class _Server:
     async def _serve(self, wire: Wire, tls: bool) -> None:
         state: Any = {**self.state, CUT: wire.cut}
         if self.serving.protocol == "h11":
-            await TCPServer(ASGIWrapper(self.app), self.config, self.context, state, wire)  # type: ignore[arg-type]
+            await _OnlyHttp1(ASGIWrapper(self.app), self.config, self.context, state, wire)  # type: ignore[arg-type]
             return
         if tls:
             wire.rest()
