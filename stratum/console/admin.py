@@ -10,6 +10,7 @@ from quart import Blueprint, Response, g, request
 
 from stratum.console.access import Authorise, root_only
 from stratum.console.answers import answer
+from stratum.console.explain import add_explain
 from stratum.console.roles import add_roles
 from stratum.console.tiers import add_tiers
 from stratum.console.users import NewKey, add_users, body_of, pair_of
@@ -66,6 +67,7 @@ def add_admin(
     _add_buckets(pages, engine, guard)
     _add_named_keys(pages, engine, guard)
     add_tiers(pages, engine, guard)
+    add_explain(pages, engine, guard)
     add_users(pages, engine, guard)
     add_roles(pages, engine, guard)
 

@@ -1,6 +1,6 @@
 """/-/metrics: what a Prometheus scrapes. Only numbers that cost nothing to read: a scrape must not walk the index.
 
-Room: stratum/console. May import: console.access, engine. Looking is never an access (law 12).
+Room: stratum/console. May import: console.{access, tier_metrics}, engine. Looking is never an access (law 12).
 """
 
 from collections.abc import Iterable, Iterator
@@ -11,6 +11,7 @@ from prometheus_client.registry import Collector
 from quart import Blueprint, Response, request
 
 from stratum.console.access import Authorise, Denied, asked, is_bearer
+from stratum.console.tier_metrics import TierNumbers
 from stratum.engine.engine import Engine
 
 METHODS = ("GET", "HEAD", "PUT", "POST", "DELETE")
@@ -129,6 +130,7 @@ def add_metrics(pages: Blueprint, engine: Engine, authorise: Authorise, token: s
     """Put the page on the blueprint. It opens to the bearer `token` and to the root credential."""
     registry = CollectorRegistry(auto_describe=False)
     registry.register(EngineNumbers(engine))
+    registry.register(TierNumbers(engine))
     registry.register(counts)
     ProcessCollector(registry=registry)
 

@@ -53,7 +53,7 @@ from stratum.engine.tiering_evening import Evening
 from stratum.engine.tiering_explain import Explaining
 from stratum.engine.tiering_look import Adviser, Terms
 from stratum.engine.tiering_moves import Moves
-from stratum.engine.tiering_numbers import FirstBytes
+from stratum.engine.tiering_numbers import Census, FirstBytes
 from stratum.engine.tiering_queue import Queue
 from stratum.engine.tiering_report import Reporting
 from stratum.engine.tiering_rewrites import Rewrites
@@ -89,7 +89,8 @@ class Tiering:
         self.spikes = Spikes(surroundings, rows, heat, self)
         self.explaining = Explaining(surroundings, rows, heat, self)
         self.reporting = Reporting(surroundings, rows, self)
-        self.first_bytes = FirstBytes()
+        self.first_bytes, self.census = FirstBytes(), Census()
+        self.last_week: Week | None = None
         self.cold_reads = 0  # since the start, as of the last evening
         self.longest_stretch = 0.0  # seconds that the event loop stood still at most, in the last evening
         self.looked = self.tracked = 0  # volumes, in the last evening
@@ -113,6 +114,7 @@ class Tiering:
         closed = state.closed or days.at(now)[0] - 1
         self.rows.state = msgspec.structs.replace(state, days=days, closed=closed)
         self.heat.days = days
+        self.last_week = next(iter(self.rows.weeks()), None)
         self.heat.on = True
 
     @property
@@ -208,7 +210,7 @@ class Tiering:
         await self._around.meta.write(rows.keep_state)
         await self._forget_touches(day)
         if evening.tracked <= REPORT_DAILY or day % 7 == 0:
-            await self.reporting.judge(day)
+            self.last_week = await self.reporting.judge(day)
 
     async def _small_things_between(self) -> None:
         """An evening may take long: meanwhile moves arrive and spikes come."""
@@ -232,6 +234,7 @@ class Tiering:
             state, closed=day, totals=totals, pressure=(pressure[0], pressure[1], pressure[2])
         )
         self.cold_reads += evening.cold_reads
+        self.census = evening.census
         self.longest_stretch, self.looked, self.tracked = evening.longest_stretch, evening.looked, evening.tracked
 
     # --- the ledger of touches ------------------------------------------------------------------------------
@@ -298,6 +301,29 @@ class Tiering:
     def report(self) -> Sequence[Week]:
         """The weeks on record, the newest first: each ends with another day."""
         return self.rows.weeks() if self.active else []
+
+    def status(self) -> dict[str, object]:
+        """How deciding stands, as plain values."""
+        totals = self.rows.state.totals
+        return {
+            "mode": self.settings.mode if self.active else OFF,
+            "prices": self.book.name,
+            "day": self.today,
+            "closed": self.rows.state.closed,
+            "tracked": self.tracked,
+            "looked_last_evening": self.looked,
+            "groups": len(self.rows.groups),
+            "queued": len(self.queue),
+            "short_of": self.queue.short_of,
+            "budgets_left": self.queue.budgets.left(self.hour),
+            "shadow_price": dict(zip(TIERS, self.shadow(), strict=True)),
+            "signals_waiting": self.heat.pending,
+            "signals_lost": self.heat.lost,
+            "predicted_saving": totals.predicted,
+            "realised_saving": totals.realised,
+            "flip_flops": totals.flip_flops,
+            "sweeps": totals.sweeps,
+        }
 
     # --- numbers --------------------------------------------------------------------------------------------
 

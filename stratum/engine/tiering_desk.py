@@ -10,6 +10,7 @@ from stratum.core.records import Volume
 from stratum.core.tiering.prices import PriceBook
 from stratum.core.tiering.settings import Tiering
 from stratum.engine.tiering_look import Terms
+from stratum.engine.tiering_numbers import Census
 from stratum.engine.tiering_queue import Queue
 from stratum.engine.tiering_subjects import Subjects
 
@@ -22,6 +23,7 @@ class Desk(Protocol):
     subjects: Subjects
     queue: Queue
     active: bool
+    census: Census
 
     @property
     def there(self) -> Sequence[bool]:

@@ -18,15 +18,16 @@ import trio
 
 from stratum.core.errors import CorruptRecord
 from stratum.core.records import Volume, Wish, decode
-from stratum.core.schema import VOLUME, id_of, volume_key, wish_key
+from stratum.core.schema import VOLUME, VOLUME_USER, id_of, volume_key, wish_key
 from stratum.core.tiering.blocks import NEVER_DUE, VOLUMES, Block, Touch
 from stratum.core.tiering.evidence import first
 from stratum.core.tiering.groups import GroupDay, GroupEvidence, after, is_sweep
 from stratum.core.tiering.tables import Group, History, block_key, history_key, touches_prefix
-from stratum.core.tiers import is_inner, stream_bytes
+from stratum.core.tiers import SHOWN, is_inner, stream_bytes
 from stratum.core.txn import Txn, load, save, successor
 from stratum.engine.heat import read_touch, stored_touch
 from stratum.engine.tiering_look import EMPTY, Look, Terms, code_of, look
+from stratum.engine.tiering_numbers import Census
 from stratum.engine.tiering_queue import Candidate
 from stratum.engine.tiering_rows import Rows, read_block
 from stratum.engine.tiering_subjects import Classify, Subject, Subjects
@@ -79,6 +80,7 @@ class Evening:
         self._swept: set[int] = set()
         self._touched: set[int] = set()  # blocks
         self.tracked = 0
+        self.census = Census()
         self.looked = 0
         self.sweeps = self.cold_reads = 0
         self.candidates: list[Candidate] = []
@@ -93,6 +95,7 @@ class Evening:
     async def run(self) -> None:
         """All of it. Raises StratumError: then it is to be run again."""
         await self._take_stock()
+        await self._count_objects()
         await self._count_groups()
         await self._look_at_all()
 
@@ -115,6 +118,21 @@ class Evening:
                 self._meta.apply(lambda txn: _forget_block(txn, number))  # noqa: B023 - runs at once
                 await self._breath.take()
             at = rows[-1][0] + 1
+            await self._breath.take()
+
+    async def _count_objects(self) -> None:
+        """How many objects are in each tier, one for each volume that they are in."""
+        last, tier = -1, ""
+        after, stop = VOLUME_USER, successor(VOLUME_USER)
+        while keys := self._meta.read(lambda txn: [key for key, _ in islice(txn.scan(after, stop), SLICE)]):  # noqa: B023
+            for key in keys:
+                volume = id_of(key)
+                if volume != last:
+                    record = self._meta.read(lambda txn: load(txn, volume_key(volume), Volume))  # noqa: B023
+                    last, tier = volume, "" if record is None or is_inner(record) else SHOWN[record.tier]
+                if tier:
+                    self.census.objects[tier] = self.census.objects.get(tier, 0) + 1
+            after = keys[-1] + b"\0"
             await self._breath.take()
 
     def _next_block(self, after_id: int) -> tuple[int, dict[int, Volume]] | None:
@@ -147,6 +165,7 @@ class Evening:
                 new[each] = group, subject.record.tier
             sums = self._sums.setdefault(group, [0.0, 0.0])
             sums[0] += stream_bytes(volumes[each]) / 1e9
+            self.census.add(SHOWN[volumes[each].tier], stream_bytes(volumes[each]))
             sums[1] += 1
         self.tracked += len(there)
         if gone or new:

@@ -58,6 +58,7 @@ class Moves:
         source, target = SHOWN[before.tier], SHOWN[after.tier]
         self.counts[source, target, reason or "OTHER"] += 1
         self.bytes += stream_bytes(after)
+        self._desk.census.moved(source, target, stream_bytes(after))
         self._arrived.append(Arrival(volume, after, source, target, reason, self._around.now_ns()))
         self._desk.hurry()
 

@@ -9,6 +9,23 @@ TIERS = ("hot", "warm", "cold", "mixed")
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
 
+class Census:
+    """What is in each tier."""
+
+    def __init__(self) -> None:
+        self.bytes: dict[str, int] = {}
+        self.objects: dict[str, int] = {}
+
+    def add(self, tier: str, size: int) -> None:
+        """A volume of so many bytes."""
+        self.bytes[tier] = self.bytes.get(tier, 0) + size
+
+    def moved(self, source: str, target: str, size: int) -> None:
+        """A volume is elsewhere now."""
+        self.bytes[source] = max(0, self.bytes.get(source, 0) - size)
+        self.add(target, size)
+
+
 class FirstBytes:
     """How long first bytes took, per tier: a histogram each."""
 

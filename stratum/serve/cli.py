@@ -14,6 +14,7 @@ import click
 from stratum.serve import show
 from stratum.serve.admin_client import AdminClient
 from stratum.serve.credentials_file import metrics_token, root_credential
+from stratum.serve.explain_command import explain_command
 from stratum.serve.kms_commands import kms_group
 from stratum.serve.options import load, reports_errors, s3_option, with_store_options
 from stratum.serve.replay_command import replay_command
@@ -247,6 +248,7 @@ def connect(loaded: Loaded) -> AdminClient:
 
 main.add_command(kms_group(connect))
 main.add_command(tier_group(connect))
+main.add_command(explain_command(connect))
 main.add_command(user_group(connect))
 main.add_command(policy_group(connect))
 main.add_command(role_group(connect))

@@ -22,6 +22,7 @@ Room: stratum/serve. May import: core.config, serve.{settings_*}.
                  master_key_env = "STRATUM_MASTER_KEY"                 (the variable that holds the keys instead)
                  customer_keys = "auto"                                (SSE-C over "tls", "auto": or from here, "any")
     [tier.warm], [tier.cold.<name>], [tier.route.<name>], [storage_classes]   (other tiers: settings_tiers.py)
+    [tiering], [tiering.price], [tiering.policy]   (who decides about tiers, and by what: settings_tiering.py)
     [notify.<name>]  url = "https://..."  (whom buckets may have told of events; see settings_notify.py)
     [oidc.<name>]    issuer = "https://..."  (whose tokens are taken for temporary credentials; see settings_oidc.py)
     [replication.<name>]  access_key_ref = "env:..."  (where buckets may be replicated to; see settings_replication.py)
@@ -40,7 +41,7 @@ from pathlib import Path, PurePath
 from typing import Any
 
 from stratum.core.config import Limits, Settings
-from stratum.serve import settings_notify, settings_oidc, settings_replication, settings_tiers
+from stratum.serve import settings_notify, settings_oidc, settings_replication, settings_tiering, settings_tiers
 from stratum.serve.settings_values import (
     Malformed,
     join_address,
@@ -112,6 +113,7 @@ PARSERS: dict[str, Callable[[Any], Any]] = {
     "mount.close": parse_close,
     "mount.transport": parse_transport,
     "lifecycle.day_seconds": parse_count,
+    **settings_tiering.PARSERS,
     "encryption.master_key_file": parse_key_file,
     "encryption.master_key_env": parse_text,
     "encryption.customer_keys": parse_customer_keys,
@@ -177,6 +179,7 @@ def _settings(parsed: dict[str, Any], data: Path) -> Settings:
     console_host, console_port = parsed.pop("console.address", ("127.0.0.1", 9001))
     _check_tls(parsed)
     notify = settings_notify.take_targets(parsed)
+    tiering = settings_tiering.take_tiering(parsed)
     oidc = settings_oidc.take_providers(parsed)
     replication = settings_replication.take_remotes(parsed)
     warm = settings_tiers.take_warm(parsed, disks)
@@ -196,6 +199,7 @@ def _settings(parsed: dict[str, Any], data: Path) -> Settings:
         s3_port=port,
         limits=Limits(**limits),
         notify=notify,
+        tiering=tiering,
         oidc=oidc,
         replication=replication,
         warm=warm,
@@ -231,6 +235,7 @@ def as_keys(settings: Settings) -> dict[str, object]:
         **{key: _as_key(getattr(settings, name)) for key, name in FIELDS.items()},
         **settings_tiers.as_keys(settings.warm, settings.cold, settings.routes, settings.storage_classes),
         **settings_notify.as_keys(settings.notify),
+        **settings_tiering.as_keys(settings.tiering),
         **settings_oidc.as_keys(settings.oidc),
         **settings_replication.as_keys(settings.replication),
         **limits,
@@ -244,7 +249,8 @@ def _as_key(value: object) -> object:
 
 
 def _parser_of(key: str) -> Callable[[Any], Any] | None:
-    named = (settings_notify, settings_tiers, settings_oidc, settings_replication)  # tables whose names are the operator's own
+    """`named`: tables whose names are the operator's own, or many."""
+    named = (settings_notify, settings_tiers, settings_oidc, settings_replication, settings_tiering)
     return PARSERS.get(key) or next((found for each in named if (found := each.parser_of(key))), None)
 
 

@@ -1,6 +1,6 @@
 """`stratum tier`: where data is, and moving it by hand.
 
-Room: stratum/serve. May import: serve.{admin_client, options, settings_file, show}.
+Room: stratum/serve. May import: serve.{admin_client, explain_command, options, settings_file, show}.
 """
 
 import json
@@ -13,6 +13,7 @@ from rich.filesize import decimal
 
 from stratum.serve import show
 from stratum.serve.admin_client import AdminClient
+from stratum.serve.explain_command import policy_command, report_command
 from stratum.serve.options import load, reports_errors, s3_option, with_store_options
 from stratum.serve.settings_file import Loaded
 
@@ -36,6 +37,8 @@ def tier_group(connect: Connect) -> click.Group:
         The tiers are those of the settings: [tier.hot], [tier.warm], [tier.cold.NAME].""",
     )
     for command in (_list(connect), _status(connect), _show(connect), _move(connect), _check(connect)):
+        group.add_command(command)
+    for command in (report_command(connect), policy_command(connect)):
         group.add_command(command)
     return group
 

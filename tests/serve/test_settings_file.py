@@ -87,7 +87,7 @@ def test_every_field_of_the_settings_can_be_set():
     in_sections |= {"warm", "cold", "routes", "storage_classes"}
     in_sections |= {"log_level", "log_format", "close", "limits", "day_seconds", "notify", "oidc", "replication"}
     in_sections |= {"console_host", "console_port", "console_s3_url", "console_plain_http", "rpc_host", "rpc_port"}
-    in_sections |= {"master_key_file", "master_key_env", "customer_keys"}
+    in_sections |= {"tiering", "master_key_file", "master_key_env", "customer_keys"}
     assert {field.name for field in fields(Settings)} == in_sections
     assert {f"limits.{field.name}" for field in fields(Limits)} <= set(PARSERS)
 
@@ -97,7 +97,7 @@ def test_every_setting_is_also_an_environment_variable(key, tmp_path):
     values = {"tier.warm.disks": "/w/0:/w/1:/w/2", "tier.warm.code": "2+1"}
     values |= {"store.data": "/x", "tier.hot.disks": "/a:/b:/c", "tier.hot.code": "2+1", "s3.address": ":1"}
     values |= {"s3.region": "eu", "log.level": "error", "log.format": "text", "mount.close": "durable"}
-    values |= {"mount.transport": "pyfuse3"}
+    values |= {"mount.transport": "pyfuse3", "tiering.mode": "off", "tiering.prices": "rented"}
     values |= {"encryption.master_key_file": "/k", "encryption.customer_keys": "tls"}
     values |= {"s3.website_domains": "web.example.org"}
     values |= {

@@ -106,4 +106,4 @@ def test_a_backend_in_trouble_fails_its_check(run, server):
 
 
 def test_the_commands_are_part_of_the_program():
-    assert set(main.commands["tier"].commands) == {"list", "status", "show", "move", "check"}
+    assert set(main.commands["tier"].commands) == {"list", "status", "show", "move", "check", "report", "policy"}
