@@ -37,6 +37,7 @@ Room: stratum/core. May import: core.txn.
     Y  yardsticks        Y | name                                   PriceBook, Policy, State
     W  weeks             W | last day (4 bytes)                     Week
     U  last uses         U | content                                int      (a day; engine/small_uses.py)
+    C  classes           C | content                                str      (its MIME type; engine/classes.py)
     H  hours             H | group (4 bytes)                        bytes    (visits by hour; core/patterns.py)
     P  packed            P | volume                                 Packed   (engine/packing.py)
     R  roles             R | name                                   Role     (core/roles.py)
@@ -66,7 +67,7 @@ NAMED_KEY = b"m"
 LEFT_SHARDS, LEFT_HELD, WISH = b"j", b"l", b"s"
 BLOCK, TOUCH, GROUP, HISTORY, YARDSTICK, WEEK = b"E", b"T", b"G", b"D", b"Y", b"W"
 ROLE, SESSION_KEY, INVENTORY_RUN, OUTGOING = b"R", b"S", b"I", b"O"
-LAST_USE, PACKED, HOUR_PROFILE = b"U", b"P", b"H"
+LAST_USE, PACKED, HOUR_PROFILE, CONTENT_CLASS = b"U", b"P", b"H", b"C"
 USAGE = b"Q"
 BUCKET_USAGE, OWNER_USAGE = USAGE + b"b", USAGE + b"o"
 
@@ -265,6 +266,11 @@ def last_use_key(content: int) -> bytes:
 def hour_profile_key(group: int) -> bytes:
     """Key of the hours at which a group is read."""
     return HOUR_PROFILE + group.to_bytes(4, "big")
+
+
+def content_class_key(content: int) -> bytes:
+    """Key of what a content was found to be."""
+    return CONTENT_CLASS + _ID.pack(content)
 
 
 def packed_key(volume: int) -> bytes:

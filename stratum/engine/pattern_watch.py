@@ -1,6 +1,6 @@
-"""What watches reads for patterns, put together: streams and scattered reads, hours, and what packing knows.
+"""What watches reads and writes for decisions, put together: streams, scattered reads, hours, classes, packed volumes.
 
-Room: stratum/engine. May import: core, engine.{heat, packing, pattern_hours, patterns, surroundings, tiering}.
+Room: stratum/engine. May import: core, engine.{classes, heat, packing, pattern_hours, patterns, surroundings, tiering}.
 """
 
 import logging
@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable
 import trio
 
 from stratum.core.errors import StratumError
+from stratum.engine.classes import Classes
 from stratum.engine.heat import Heat
 from stratum.engine.packing import Packing
 from stratum.engine.pattern_hours import PatternHours
@@ -32,16 +33,19 @@ class PatternWatch:
         self._day_seconds = tiering.settings.day_seconds
         self.reads = Patterns(surroundings, volumes, limits, lambda: tiering.today, lambda tier: tiering.there[tier])
         self.hours = PatternHours(surroundings, tiering.rows, heat, tiering)
+        self.classes = Classes(surroundings)
         if not self._active:
             return
         self.hours.start()
+        surroundings.consequences.add(self.classes)
+        tiering.classify = self.classes.type_of
         heat.watchers += [self.reads.seen, self.hours.watch]
         tiering.advisers += [inheriting(packing.inherited, tiering.settings.policy.half_life_days), self.reads.advise]
 
     @property
     def services(self) -> list[Callable[[], Awaitable[None]]]:
         """What runs for as long as the engine does."""
-        return [self.run] if self._active else []
+        return [self.run, *self.classes.services] if self._active else []
 
     async def run(self) -> None:
         """Look at the clock, until cancelled."""
