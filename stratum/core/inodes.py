@@ -8,7 +8,7 @@ import msgspec
 from stratum.core.errors import CorruptRecord
 from stratum.core.manifest import detach, inode_user
 from stratum.core.records import Inode, decode
-from stratum.core.schema import XATTR, inode_key, orphan_key, xattr_key
+from stratum.core.schema import XATTR, inode_key, not_published_key, orphan_key, xattr_key
 from stratum.core.txn import Txn, load, save, successor
 
 
@@ -61,3 +61,5 @@ def free(txn: Txn, number: int, inode: Inode) -> None:
         txn.delete(key)
     txn.delete(inode_key(number))
     txn.delete(orphan_key(number))
+    if not inode.etag:
+        txn.delete(not_published_key(number))

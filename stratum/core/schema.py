@@ -45,6 +45,7 @@ Room: stratum/core. May import: core.txn.
     I  inventories       I | bucket | 0 | id                        InventoryRun (a list to come; core/inventory.py)
     O  outgoing          O | target | 0 | number                    Outgoing (to be replicated; core/replication.py)
     S  session key       S                                          SessionKey (seals tokens; core/sessions.py)
+    N  not published     N | inode                                  int 1    (a file that was made and not closed yet)
 
 A volume user of 2**63 and above is no content, but the volume 2**63 below whose stream rests there (core/tiers.py).
 """
@@ -69,6 +70,7 @@ BLOCK, TOUCH, GROUP, HISTORY, YARDSTICK, WEEK = b"E", b"T", b"G", b"D", b"Y", b"
 ROLE, SESSION_KEY, INVENTORY_RUN, OUTGOING = b"R", b"S", b"I", b"O"
 LAST_USE, PACKED, HOUR_PROFILE, CONTENT_CLASS = b"U", b"P", b"H", b"C"
 USAGE = b"Q"
+NOT_PUBLISHED = b"N"
 BUCKET_USAGE, OWNER_USAGE = USAGE + b"b", USAGE + b"o"
 
 _ID = struct.Struct(">Q")
@@ -148,6 +150,11 @@ def xattr_key(inode: int, name: bytes) -> bytes:
 def orphan_key(inode: int) -> bytes:
     """Key that marks an inode without a name that is still open."""
     return ORPHAN + _ID.pack(inode)
+
+
+def not_published_key(inode: int) -> bytes:
+    """Key of the mark of a file with a name that was never published."""
+    return NOT_PUBLISHED + _ID.pack(inode)
 
 
 def credential_key(access_key: str) -> bytes:

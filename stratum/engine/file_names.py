@@ -43,7 +43,7 @@ from stratum.core.namespace import (
     visible_children,
 )
 from stratum.core.records import Entry, Inode, Kind
-from stratum.core.schema import ROOT_INODE, inode_key, orphan_key, take_number, xattr_key
+from stratum.core.schema import ROOT_INODE, inode_key, not_published_key, orphan_key, take_number, xattr_key
 from stratum.core.txn import Txn, save
 from stratum.core.views import EMPTY_MD5
 from stratum.engine.buckets import Buckets
@@ -233,6 +233,8 @@ class FileNames:
             )
             add(txn, parent, stored, number, kind, now, beside=beside)
             save(txn, inode_key(number), inode)
+            if kind is Kind.OBJECT and not etag:
+                save(txn, not_published_key(number), 1)
             _save_xattrs(txn, number, rows)
             return number, inode
 
@@ -298,6 +300,7 @@ class FileNames:
             if unnamed:
                 inode = msgspec.structs.replace(inode, parent=parent, name=stored)
                 txn.delete(orphan_key(number))
+                save(txn, not_published_key(number), 1)
             save(txn, inode_key(number), inode)
             return number, inode
 

@@ -11,7 +11,7 @@ import msgspec
 from stratum.core.locks import is_locked
 from stratum.core.manifest import Span, attach, copy_spans, detach, inode_user, punch, users
 from stratum.core.records import Inode, Sealed
-from stratum.core.schema import inode_key, take_number
+from stratum.core.schema import inode_key, not_published_key, take_number
 from stratum.core.sealed_pages import plain_holes, stored_holes
 from stratum.core.txn import Txn, load, save
 from stratum.core.versions import arrived, keep_copy
@@ -74,6 +74,8 @@ def publish(txn: Txn, mounted: Mounted, new: Publication) -> Inode | None:
         retention = retention_of_new(txn, place.bucket, place.place.bucket, mounted.now_ns())
         inode = msgspec.structs.replace(inode, retention=retention, legal_hold=False)
     save(txn, inode_key(new.number), inode)
+    if not old.etag:
+        txn.delete(not_published_key(new.number))
     if place is not None:
         told_written(txn, mounted, place, new.number, inode)
     return inode

@@ -14,7 +14,7 @@ from collections.abc import Iterable
 from stratum.core.errors import IsADirectory, NoSuchInode, NotPermitted, StratumError
 from stratum.core.inodes import free
 from stratum.core.records import Inode, Kind
-from stratum.core.schema import ORPHAN, inode_key, orphan_key
+from stratum.core.schema import NOT_PUBLISHED, ORPHAN, inode_key, orphan_key
 from stratum.core.txn import Txn, load, scan_records
 from stratum.engine.file_mounted import Mounted
 from stratum.engine.file_open import OpenFile
@@ -106,6 +106,16 @@ class FileTable:
             await self._mounted.meta.room()
             self._mounted.apply(lambda txn: _free(txn, orphans))  # noqa: B023 - runs at once
 
+    def publish_left(self) -> None:
+        """Have published, as it was last durable, what was made and not published when the process ended.
+
+        Nobody has such a file open any more, so no close will come: without this it were a file that S3 never sees.
+        """
+        for number in self._mounted.meta.read(_not_published):
+            inode = self._mounted.meta.read(lambda txn: load(txn, inode_key(number), Inode))  # noqa: B023 - runs at once
+            if inode is not None and inode.nlink > 0 and not inode.etag:
+                self.publisher.enqueue(self.use(number, inode))
+
     def _has_name(self, number: int) -> bool:
         inode = self._mounted.meta.read(lambda txn: load(txn, inode_key(number), Inode))
         return inode is not None and inode.nlink > 0
@@ -139,6 +149,10 @@ def _orphans(txn: Txn) -> list[int]:
         if len(found) == ORPHANS_AT_ONCE:
             break
     return found
+
+
+def _not_published(txn: Txn) -> list[int]:
+    return [int.from_bytes(rest, "big") for rest, _ in scan_records(txn, NOT_PUBLISHED, int)]
 
 
 def _free(txn: Txn, numbers: list[int]) -> None:

@@ -253,8 +253,9 @@ class Files:
             await self._table.publisher.settle(number)
 
     async def free_orphans(self) -> None:
-        """Free what lost its last name while it was open when the process ended."""
+        """Free what lost its last name while it was open when the process ended; publish what was made and open."""
         await self._table.free_orphans()
+        self._table.publish_left()
 
     async def run(self) -> None:
         """Publish closed files, and keep memory bounded, until cancelled."""

@@ -15,7 +15,7 @@ from stratum.core.config import KIB
 from stratum.core.errors import NoSuchInode, StoreFull
 from stratum.core.objects import CopySpec, ListQuery, PutSpec
 from stratum.core.records import Inode
-from stratum.core.schema import ORPHAN, inode_key
+from stratum.core.schema import NOT_PUBLISHED, ORPHAN, inode_key
 from stratum.core.txn import load, scan_records
 from stratum.engine.engine import open_engine
 from stratum.engine.file_attributes import AttributeChange
@@ -198,6 +198,29 @@ async def test_orphans_of_an_earlier_run_are_freed_at_start(tmp_path):
         assert not orphans(engine)
         with pytest.raises(NoSuchInode):
             engine.files.attributes.get(number)
+
+
+@pytest.mark.parametrize("unnamed", [False, True])
+async def test_a_file_that_was_open_when_the_process_ended_is_seen_by_s3_as_by_the_mount(tmp_path, unnamed):
+    async with engine_at(tmp_path) as engine:
+        await engine.buckets.create("bucket", "alice")
+        root = await root_of(engine)
+        if unnamed:
+            handle, number, _ = await engine.files.create_unnamed(root, 0o644, WHO)
+            await engine.files.names.link(number, root, b"f")
+        else:
+            handle, number = await create(engine, b"f")
+        await engine.files.write(handle, 0, b"never synced")
+        await create(engine, b"gone")
+        await engine.files.names.unlink(root, b"gone")
+        await engine.meta.write(lambda txn: None)  # the names are durable, the bytes are not
+        engine.files.close = _do_nothing
+        engine.files._table.publisher.enqueue = lambda file: None
+    async with engine_at(tmp_path) as engine:
+        assert await keys(engine) == [b"f"]
+        assert await get(engine, b"f") == b""
+        assert engine.files.attributes.get(number).size == 0
+        assert engine.meta.read(lambda txn: list(scan_records(txn, NOT_PUBLISHED, int))) == []
 
 
 async def test_a_copy_made_over_s3_does_not_change_with_the_file(engine):
