@@ -125,7 +125,7 @@ def postgres(round_: Round) -> None:
 def _bench_and_crash(round_: Round, server: Postgres) -> None:
     there, seconds = ("-h", str(server.sockets)), str(round_.times(LOAD_S))
     server.run("createdb", *there, "bench")
-    server.run("pgbench", "-q", "-i", "-s", "5", *there, "bench")
+    server.run("pgbench", "-q", "-i", "-s", str(round_.times(5)), *there, "bench")
     said = server.run("pgbench", "-c", str(CLIENTS), "-j", "2", "-T", seconds, "-P", "30", *there, "bench")
     figures = {line.split("=")[0].strip(): line.partition("= ")[2] for line in said.splitlines() if "=" in line}
     round_.note(f"pgbench -T {seconds}: {figures.get('tps', '?').split(' ')[0]} transactions/s with {CLIENTS} clients")
@@ -203,6 +203,5 @@ ROWS = (
         "postgres",
         "initdb, pgbench, pg_amcheck, immediate stop under load and crash recovery, pg_amcheck, pg_checksums",
         postgres,
-        ci=False,
     ),
 )

@@ -330,7 +330,7 @@ ROWS = (
     ),
     Row("tar", "an archive onto the mount, unpacked there, compared by tar -d and diff", tar),
     Row("git", "clone, fsck --full, commit, switch branches, gc, fsck, push", git),
-    Row("duplicity", "full, incr, verify --compare-data, restore and diff", duplicity, ci=False),
+    Row("duplicity", "full, incr, verify --compare-data, restore and diff", duplicity),
     Row("rdiff-backup", "two backups, verify now and before, compare, restore the older and diff", rdiff_backup),
     Row("rsnapshot", "three snapshots with every link counted, changes, rotation into a week, diff", rsnapshot),
     Row("as-a-source", "restic and borg back the mount up: again, and after a hidden change", as_a_source),

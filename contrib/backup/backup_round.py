@@ -121,12 +121,11 @@ class Round:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A program and what is done with it. `ci`: installs and runs fast enough for every run of the tests."""
+    """A program and what is done with it."""
 
     name: str
     did: str
     work: Callable[[Round], None]
-    ci: bool = True
 
 
 @dataclass(frozen=True, slots=True)

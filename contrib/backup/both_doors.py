@@ -8,15 +8,19 @@ a link is not counted; the comparison of bytes here knows links.
 import concurrent.futures
 import hashlib
 import os
+import shutil
 import stat
 import subprocess
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import boto3
 from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+from urllib3.exceptions import HTTPError
 
 READERS = 4
 PIECE = 1 << 20
@@ -69,7 +73,18 @@ class Doors:
         """Compare one bucket through both doors. Raises Disagreement."""
         begun, found = time.monotonic(), Agreement()
         files = dict(walk(os.fsencode(self.mountpoint / bucket)))
-        client = self.client()
+        with closing(self.client()) as client:
+            self._compare(client, bucket, files, found)
+        links = {key for key, path in files.items() if not key.endswith("/") and os.path.islink(path)}
+        found.links = len(links)
+        if programs:
+            self._ask_aws(bucket, links, found)
+            self._ask_rclone(bucket, links, found)
+        found.seconds = time.monotonic() - begun
+        return found
+
+    def _compare(self, client, bucket: str, files: dict[str, bytes], found: Agreement) -> None:
+        """Keys against names, then every byte."""
         listed = list(keys_of(client, bucket))
         if listed != sorted(listed, key=str.encode):
             raise Disagreement("the listing is not in the order of bytes")
@@ -81,13 +96,6 @@ class Doors:
             for size in pool.map(lambda key: same_bytes(client, bucket, key, files[key]), listed):
                 found.objects += 1
                 found.bytes += size
-        links = {key for key, path in files.items() if not key.endswith("/") and os.path.islink(path)}
-        found.links = len(links)
-        if programs:
-            self._ask_aws(bucket, links, found)
-            self._ask_rclone(bucket, links, found)
-        found.seconds = time.monotonic() - begun
-        return found
 
     def _ask_aws(self, bucket: str, links: set[str], found: Agreement) -> None:
         """Both directions of `aws s3 sync --dryrun` must have nothing to do."""
@@ -130,6 +138,13 @@ class Doors:
         )
 
 
+def programs_that_compare(root: Path) -> tuple[str | None, str | None]:
+    """aws and rclone: those of the environments of contrib/test.sh and contrib/clients, or of the system."""
+    aws = os.environ.get("STRATUM_TEST_AWS") or shutil.which("aws")
+    found = [root / f".clients/{name}/bin/rclone" for name in ("latest", "ci")]
+    return aws, next((str(path) for path in found if path.exists()), shutil.which("rclone"))
+
+
 def _about(line: str, links: set[str]) -> bool:
     """Is a line of aws about a symbolic link?"""
     return any(f"/{key} to " in line or line.endswith((f"/{key}", f" {key}")) for key in links)
@@ -156,10 +171,14 @@ def keys_of(client, bucket: str) -> Iterator[str]:
 
 def same_bytes(client, bucket: str, key: str, path: bytes) -> int:
     """Compare one object with its file; return its size. Raises Disagreement."""
-    body, seen, size = client.get_object(Bucket=bucket, Key=key)["Body"], hashlib.sha256(), 0
-    for piece in body.iter_chunks(PIECE):
-        seen.update(piece)
-        size += len(piece)
+    seen, size = hashlib.sha256(), 0
+    try:
+        with closing(client.get_object(Bucket=bucket, Key=key)["Body"]) as body:
+            for piece in body.iter_chunks(PIECE):
+                seen.update(piece)
+                size += len(piece)
+    except (BotoCoreError, ClientError, HTTPError) as error:
+        raise Disagreement(f"{key} cannot be read over S3: {error}") from error
     if seen.digest() != digest_of(path):
         raise Disagreement(f"{key} has other bytes over S3 than in the mount")
     return size

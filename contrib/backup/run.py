@@ -7,6 +7,7 @@ import argparse
 import datetime
 import os
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -20,7 +21,7 @@ import backup_databases  # noqa: E402 - the folders are on the path only now
 import backup_page  # noqa: E402
 import backup_programs  # noqa: E402
 from backup_round import Outcome, Row, perform  # noqa: E402
-from both_doors import Disagreement, Doors  # noqa: E402
+from both_doors import Disagreement, Doors, programs_that_compare  # noqa: E402
 from mounted import ServedMount  # noqa: E402
 from served import ROOT, clone_of_head, commit_of  # noqa: E402
 
@@ -62,7 +63,7 @@ def run_all(server: ServedMount, rows: list[Row], settings: argparse.Namespace, 
     server.start(**more)
     tree = settings.tree or next(Path(each) for each in TREES if Path(each).is_dir())
     found = Matrix(mounted=server.file_system())
-    aws, rclone = programs_that_compare()
+    aws, rclone = programs_that_compare(ROOT)
     doors = Doors(server.mountpoint, server.client_environment(), aws=aws, rclone=rclone)
     for row in rows:
         outcome = perform(row, doors, work, tree.resolve(), settings.tools, scale=settings.scale)
@@ -95,15 +96,9 @@ def remounted(server: ServedMount, outcomes: list[Outcome]) -> str:
     return f"ok: {objects:,} objects, {size / 1e6:,.0f} MB, in {time.monotonic() - begun:.0f} s"
 
 
-def programs_that_compare() -> tuple[str | None, str | None]:
-    """aws and rclone: those of the environments of contrib/test.sh and contrib/clients, or of the system."""
-    aws = os.environ.get("STRATUM_TEST_AWS") or shutil.which("aws")
-    rclone = ROOT / ".clients/latest/bin/rclone"
-    return aws, str(rclone) if rclone.exists() else shutil.which("rclone")
-
-
 def main() -> int:
     settings = parse()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped"))  # so that nothing stays mounted
     date = f"{datetime.datetime.now(datetime.UTC):%Y-%m-%d %H:%M} UTC"
     with tempfile.TemporaryDirectory(prefix="stratum-backup-") as name:
         os.chmod(name, 0o755)  # databases run as another user

@@ -25,11 +25,7 @@ class ServedMount(Served):
     def start(self, **more: str) -> float:
         """Mount it; return the seconds that took. `more`: environment variables."""
         begun, seen = time.monotonic(), self.log.stat().st_size if self.log.exists() else 0
-        command = [sys.executable, "-c", COMMAND, "--config", str(self.config), *self.options, str(self.mountpoint)]
-        with self.log.open("ab") as log:
-            self.process = subprocess.Popen(
-                command, stdout=log, stderr=log, cwd=self.base, env=self._environment() | more
-            )
+        self.process = self.spawn(**more)
         while time.monotonic() - begun < READY_WITHIN_S:
             text = self.log.read_bytes()[seen:].decode(errors="replace")
             if found := re.search(r"^ready (?:s3=(\S+) )?.*mount=", text, re.MULTILINE):
@@ -39,6 +35,12 @@ class ServedMount(Served):
                 raise RuntimeError(f"stratumfs ended with {self.process.returncode}:\n{text[-3000:]}")
             time.sleep(0.05)
         raise RuntimeError(f"the mount did not become ready:\n{self.log.read_text()[-3000:]}")
+
+    def spawn(self, **more: str) -> subprocess.Popen:
+        """Start the process and wait for nothing."""
+        command = [sys.executable, "-c", COMMAND, "--config", str(self.config), *self.options, str(self.mountpoint)]
+        with self.log.open("ab") as log:
+            return subprocess.Popen(command, stdout=log, stderr=log, cwd=self.base, env=self._environment() | more)
 
     def bucket(self, name: str) -> Path:
         """Make a bucket, as the mount does: a folder at its top."""

@@ -4,5 +4,5 @@ import sys
 from pathlib import Path
 
 CONTRIB = Path(__file__).resolve().parents[2] / "contrib"
-for folder in ("evidence", "s3-tests", "pjdfstest", "campaigns"):
+for folder in ("evidence", "s3-tests", "pjdfstest", "backup", "campaigns"):
     sys.path.insert(0, str(CONTRIB / folder))
