@@ -9,7 +9,8 @@ no waiting costs no switch of tasks, and one that does costs one.
 Invariants
     D1  At most one task leads. If none does, all of them have a request under way, and the first that is done leads.
     D2  Whatever a request holds and whatever its handler does, it is answered once, and the next one is read.
-    D3  No more than `TASKS` requests are under way, and no turn of the loop answers more than `AT_ONCE`.
+    D3  A read that waits is given up when whoever reads is killed; what changes something is always seen through.
+    D4  No more than `TASKS` requests are under way, and no turn of the loop answers more than `AT_ONCE`.
 """
 
 import errno
@@ -99,6 +100,7 @@ class RawSession:
         self._resting = trio.lowlevel.ParkingLot()
         self._led = False  # does a task lead?
         self._over = trio.Event()
+        self._interruptible: dict[int, trio.CancelScope] = {}  # by request: reads that wait for something
 
     # --- the session ----------------------------------------------------------------------------------------
 
@@ -149,7 +151,8 @@ class RawSession:
     async def _work(self) -> None:
         """Lead, rest, lead again. Begun, and woken, by whoever gives the lead away."""
         while not self._over.is_set():
-            await self._lead()
+            with trio.CancelScope() as scope:
+                await self._lead(scope)
             if self._over.is_set():
                 return
             if self._led:
@@ -157,14 +160,14 @@ class RawSession:
             else:
                 self._led = True
 
-    async def _lead(self) -> None:
+    async def _lead(self, scope: trio.CancelScope) -> None:
         """Answer requests until one had to wait for something: by then somebody else leads, or nobody (D1)."""
         while not self._over.is_set():
             for _ in range(AT_ONCE):
                 request = self._next()
                 if request is None:
                     break
-                if await self._serve_one(request):
+                if await self._serve_one(request, scope):
                     return
             else:
                 await trio.lowlevel.checkpoint()
@@ -190,18 +193,26 @@ class RawSession:
                 self.end()
                 return None
 
-    async def _serve_one(self, request: Request) -> bool:
-        """Answer one request; return whether the lead was given away meanwhile."""
+    async def _serve_one(self, request: Request, scope: trio.CancelScope) -> bool:
+        """Answer one request; return whether the lead was given away meanwhile. `scope`: what an interrupt cancels."""
         waited = False
+        head = request[0]
 
         def waits() -> None:
             nonlocal waited
             waited = True
+            if head.opcode == Op.READ:
+                self._interruptible[head.unique] = scope
             self._call_for_a_leader()
 
-        answer = await staying(self._answer(*request), waits)
-        if answer is not None:
-            self._send(answer)
+        answer: bytes | None = wire.refusal(head.unique, errno.EINTR)  # unless there is another one
+        try:
+            answer = await staying(self._answer(*request), waits)
+        finally:
+            if waited:
+                self._interruptible.pop(head.unique, None)
+            if answer is not None:
+                self._send(answer)
         return waited
 
     async def _answer(self, head: Head, body: bytes, content: bytes) -> bytes | None:
@@ -224,6 +235,10 @@ class RawSession:
             return self._answer_init(head, body)
         if head.opcode == Op.DESTROY:
             return wire.answer(head.unique, b"")
+        if head.opcode == Op.INTERRUPT:
+            reading = self._interruptible.get(*wire.INTERRUPT_IN.unpack_from(body))
+            if reading is not None:
+                reading.cancel()
         if head.opcode in (Op.INTERRUPT, Op.NOTIFY_REPLY):
             return None
         return wire.refusal(head.unique, errno.ENOSYS)

@@ -150,6 +150,12 @@ class OpenFile:
         if self._is_sealed:
             return await self._over_below(offset, stop)
         while self._layers.in_stream(offset, stop):
+            await self._finish_stream()
+        return await self._assemble(self._layers.within(offset, stop), offset, stop)
+
+    async def _finish_stream(self) -> None:
+        """Let what is on its way into volumes be readable. Who reads may be given up, this may not."""
+        with trio.CancelScope(shield=True):
             async with self.lock:
                 await self._layers.finish_stream()
         return await self._assemble(self._layers.within(offset, stop), offset, stop)
@@ -194,8 +200,7 @@ class OpenFile:
             return _laid_over(memory, bytes(stop - start), start)
         pages, (first, end) = self._layers.pages, (left[0][0], left[-1][1])
         while pages is not None and self._in_stream(first, end):
-            async with self.lock:
-                await self._layers.finish_stream()
+            await self._finish_stream()
             return await self._over_below(start, stop)
         below = bytes(first - start) + await self.below(first, end) + bytes(stop - end)
         return _laid_over([*zeros, *memory], below, start)

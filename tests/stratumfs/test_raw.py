@@ -6,10 +6,13 @@ Room: tests. May import: stratum, stratumfs, tests.
 import ctypes
 import errno
 import os
+import socket
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
 import trio
+import trio.testing
 from hypothesis import given
 from hypothesis import strategies as some
 
@@ -155,6 +158,102 @@ async def test_listing_plainly_and_with_attributes_gives_the_same_names(place): 
         assert set(os.listdir(place)) == names
 
     await there(play)
+
+
+# --- a conversation, with the test in the place of the kernel -----------------------------------------------------
+
+
+class Slow:
+    """Reads wait until `go` is set, everything else is answered at once. `most`: reads that waited together."""
+
+    def __init__(self):
+        self.go, self.waiting, self.most = trio.Event(), 0, 0
+
+    async def read(self, fh, offset, size):
+        self.waiting += 1
+        self.most = max(self.most, self.waiting)
+        try:
+            await self.go.wait()
+        finally:
+            self.waiting -= 1
+        return b"read"
+
+    async def lookup(self, parent, name, ctx):
+        return None
+
+
+@asynccontextmanager
+async def conversation(operations):
+    """Both ends: what the session does, and a socket on which every message is a request or an answer."""
+    kernel, device = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    device.setblocking(False)
+    talking = session(operations)
+    talking._device = device.fileno()
+    with device:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(talking.serve)
+            yield trio.socket.from_stdlib_socket(kernel), talking
+            talking.end()
+        kernel.close()
+
+
+def request(opcode: int, unique: int, body: bytes) -> bytes:
+    return wire.REQUEST_HEAD.pack(wire.HEAD_BYTES + len(body), opcode, unique, 1, 0, 0, 0, 0, 0) + body
+
+
+READING = wire.READ_IN.pack(1, 0, 4096, 0, 0, 0, 0)
+
+
+async def answer_on(kernel) -> tuple[int, int]:
+    """(unique, errno) of the next answer."""
+    _, error, unique = wire.ANSWER_HEAD.unpack_from(await kernel.recv(1 << 16))
+    return unique, -error
+
+
+async def test_what_has_to_wait_keeps_nobody_else_waiting_and_an_interrupt_ends_it():
+    slow = Slow()
+    async with conversation(slow) as (kernel, _):
+        for unique in (1, 2, 3):
+            await kernel.send(request(Op.READ, unique, READING))
+        await kernel.send(request(Op.LOOKUP, 4, b"name\0"))
+        assert await answer_on(kernel) == (4, 0)
+        await kernel.send(request(Op.INTERRUPT, 5, wire.INTERRUPT_IN.pack(2)))
+        await kernel.send(request(Op.INTERRUPT, 6, wire.INTERRUPT_IN.pack(99)))  # answered long ago
+        assert await answer_on(kernel) == (2, errno.EINTR)
+        slow.go.set()
+        assert {await answer_on(kernel), await answer_on(kernel)} == {(1, 0), (3, 0)}
+        await kernel.send(request(Op.READ, 7, READING))
+        assert await answer_on(kernel) == (7, 0)
+
+
+async def test_no_more_requests_are_under_way_than_there_may_be_and_none_is_forgotten(monkeypatch):
+    monkeypatch.setattr("stratumfs.raw.TASKS", 4)
+    slow = Slow()
+    async with conversation(slow) as (kernel, _):
+        for unique in range(1, 21):
+            await kernel.send(request(Op.READ, unique, READING))
+        await trio.testing.wait_all_tasks_blocked()
+        slow.go.set()
+        assert {(await answer_on(kernel))[0] for _ in range(20)} == set(range(1, 21))
+    assert slow.most == 4
+
+
+async def test_the_end_waits_for_what_is_under_way():
+    slow = Slow()
+    async with conversation(slow) as (kernel, talking):
+        await kernel.send(request(Op.READ, 1, READING))
+        await trio.testing.wait_all_tasks_blocked()
+        talking.end()
+        slow.go.set()
+        assert await answer_on(kernel) == (1, 0)
+
+
+async def test_what_is_no_request_is_passed_over(caplog):
+    async with conversation(Slow()) as (kernel, _):
+        await kernel.send(b"nonsense")
+        await kernel.send(request(Op.LOOKUP, 1, b"name\0"))
+        assert await answer_on(kernel) == (1, 0)
+    assert "no request" in caplog.text
 
 
 # --- nonsense ---------------------------------------------------------------------------------------------------
