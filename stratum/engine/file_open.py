@@ -158,7 +158,6 @@ class OpenFile:
         with trio.CancelScope(shield=True):
             async with self.lock:
                 await self._layers.finish_stream()
-        return await self._assemble(self._layers.within(offset, stop), offset, stop)
 
     async def _read_published(self, start: int, stop: int) -> bytes:
         if self._sealed is not None:
