@@ -11,6 +11,7 @@ from quart import Blueprint, Response, g, request
 from stratum.console.access import Authorise, root_only
 from stratum.console.answers import answer
 from stratum.console.explain import add_explain
+from stratum.console.quotas import add_quotas
 from stratum.console.roles import add_roles
 from stratum.console.tiers import add_tiers
 from stratum.console.users import NewKey, add_users, body_of, pair_of
@@ -70,6 +71,7 @@ def add_admin(
     add_explain(pages, engine, guard)
     add_users(pages, engine, guard)
     add_roles(pages, engine, guard)
+    add_quotas(pages, engine, guard)
 
 
 def _add_keys(pages: Blueprint, engine: Engine, guard: Callable) -> None:

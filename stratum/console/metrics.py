@@ -12,6 +12,7 @@ from quart import Blueprint, Response, request
 
 from stratum.console.access import Authorise, Denied, asked, is_bearer
 from stratum.console.tier_metrics import TierNumbers
+from stratum.console.usage_metrics import UsageNumbers
 from stratum.engine.engine import Engine
 
 METHODS = ("GET", "HEAD", "PUT", "POST", "DELETE")
@@ -130,6 +131,7 @@ def add_metrics(pages: Blueprint, engine: Engine, authorise: Authorise, token: s
     """Put the page on the blueprint. It opens to the bearer `token` and to the root credential."""
     registry = CollectorRegistry(auto_describe=False)
     registry.register(EngineNumbers(engine))
+    registry.register(UsageNumbers(engine))
     registry.register(TierNumbers(engine))
     registry.register(counts)
     ProcessCollector(registry=registry)

@@ -17,6 +17,7 @@ from stratum.serve.credentials_file import metrics_token, root_credential
 from stratum.serve.explain_command import explain_command
 from stratum.serve.kms_commands import kms_group
 from stratum.serve.options import load, reports_errors, s3_option, with_store_options
+from stratum.serve.quota_commands import quota_group
 from stratum.serve.replay_command import replay_command
 from stratum.serve.role_commands import role_group
 from stratum.serve.settings_file import Loaded, as_keys
@@ -252,4 +253,5 @@ main.add_command(explain_command(connect))
 main.add_command(user_group(connect))
 main.add_command(policy_group(connect))
 main.add_command(role_group(connect))
+main.add_command(quota_group(connect))
 main.add_command(replay_command)

@@ -50,6 +50,9 @@ GUARDED = [
     ("POST", "/-/admin/users/policies"),
     ("POST", "/-/admin/users/policies/put"),
     ("POST", "/-/admin/users/policies/delete"),
+    ("GET", "/-/admin/quotas"),
+    ("POST", "/-/admin/quotas"),
+    ("POST", "/-/admin/quotas/count"),
 ]
 
 
