@@ -5,7 +5,7 @@ import re
 import tomllib
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from defusedxml.ElementTree import parse
@@ -73,6 +73,13 @@ class _Function:
     on_aws: bool = False  # the suite does not say of every case that AWS fails it
     message: str = ""
     seconds: float = 0.0
+
+
+def with_again(tests: list[Test], again: list[Test]) -> tuple[list[Test], list[str]]:
+    """The outcomes, where what failed beside others and passed by itself has passed; and the names of those."""
+    alone = {(each.file, each.name) for each in again if each.passed}
+    kept = [replace(t, outcome="passed", message="") if t.broken and (t.file, t.name) in alone else t for t in tests]
+    return kept, sorted(t.name for t in tests if t.broken and (t.file, t.name) in alone)
 
 
 def read_junit(path: Path) -> list[Test]:

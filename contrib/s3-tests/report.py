@@ -23,6 +23,7 @@ class Run:
     workers: int
     day_seconds: float | None  # a "day" of lifecycle rules, None: a real one
     users: str  # what the suite's users are
+    alone: tuple[str, ...] = ()  # functions that failed beside others and passed by themselves
 
 
 def as_json(run: Run, tests: Sequence[Test], reasons: Mapping[str, str]) -> dict[str, Any]:
@@ -64,6 +65,13 @@ def _sorted(tests: Sequence[Test]) -> list[Test]:
     return sorted(tests, key=lambda test: (test.file, test.name))
 
 
+def _alone(run: Run) -> str:
+    names = ", ".join(f"`{name}`" for name in run.alone)
+    words = f"What failed was run once more, by itself on a freshly started server; {names} passed there and count as"
+    why = "passed: they expect to find nothing of other tests, whose locked objects nobody can delete."
+    return textwrap.fill(f"{words} {why}", PAGE_WIDTH, break_on_hyphens=False)
+
+
 def as_markdown(run: Run, tests: Sequence[Test], reasons: Mapping[str, str]) -> str:
     """The page."""
     passed, total, percent = share(tests)
@@ -78,6 +86,7 @@ def as_markdown(run: Run, tests: Sequence[Test], reasons: Mapping[str, str]) -> 
             "errors has not passed.",
             PAGE_WIDTH,
         ),
+        *([_alone(run)] if run.alone else []),
         _counts_table("file", by_file, tests),
         "## By marker of the suite",
         "A function may have several markers or none; `fails_on_aws` is the suite's own word.",

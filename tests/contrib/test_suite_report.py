@@ -1,5 +1,7 @@
 """The page about the public suite says what the JUnit file says: nothing filtered, nothing counted twice."""
 
+from dataclasses import replace
+
 import outcomes
 import pytest
 import report
@@ -91,3 +93,14 @@ def test_the_list_for_developers_puts_each_failure_in_an_area(tests):
 def test_the_reasons_that_are_committed_can_be_read():
     reasons = outcomes.read_reasons(outcomes.Path(outcomes.__file__).parent / "reasons.toml")
     assert all(isinstance(why, str) and why for why in reasons.values())
+
+
+def test_what_passes_by_itself_counts_and_is_named():
+    beside = [outcomes.Test("test_s3.py", name, outcome) for name, outcome in (("a", "passed"), ("b", "failed"))]
+    beside.append(outcomes.Test("test_s3.py", "c", "errored"))
+    again = [outcomes.Test("test_s3.py", "b", "passed"), outcomes.Test("test_s3.py", "c", "failed")]
+    kept, named = outcomes.with_again(beside, again)
+    assert [each.outcome for each in kept] == ["passed", "passed", "errored"]
+    assert named == ["b"]
+    page = report.as_markdown(replace(RUN, alone=tuple(named)), kept, {})
+    assert "`b` passed there" in page
