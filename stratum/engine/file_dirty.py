@@ -24,7 +24,7 @@ from stratum.core.errors import StratumError
 from stratum.core.manifest import Span
 from stratum.core.ranges import Block, Ranges, cut_piece, gaps
 from stratum.engine.contents import Contents
-from stratum.engine.file_digest import RunningMd5
+from stratum.engine.file_digest import IN_THREAD_BYTES, RunningMd5
 from stratum.engine.file_mounted import Memory
 from stratum.engine.file_pages import Form, Pages
 from stratum.engine.file_staging import Staging
@@ -257,6 +257,9 @@ class Unpublished:
 
     async def _hash_and_store(self, plain: list[Block], stored: list[Block], *, final: bool) -> list[Span]:
         """Both at once. Raises TooFewDisks, StoreFull."""
+        if sum(map(len, plain)) < IN_THREAD_BYTES:  # nothing to be gained from tasks: a small file is one step
+            await self.md5.feed(plain)
+            return await self._staging.store(stored, final=final)
         spans: list[Span] = []
         failure: StratumError | None = None
         async with trio.open_nursery() as nursery:
