@@ -17,6 +17,7 @@ from pathlib import Path
 import boto3
 from botocore.config import Config
 from selenium import webdriver
+from selenium.common.exceptions import StaleElementReferenceException
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import WebDriverWait
 
@@ -97,23 +98,27 @@ class Walk:
 
     # --- what a person does -----------------------------------------------------------------------------------------
 
+    def wait(self) -> WebDriverWait:
+        """Pages are drawn anew while one looks at them."""
+        return WebDriverWait(self.browser, WAIT_S, ignored_exceptions=[StaleElementReferenceException])
+
     def text(self) -> str:
         return self.browser.find_element(By.TAG_NAME, "body").text
 
     def see(self, *words: str) -> None:
         """Wait until all of the words are shown."""
         for word in words:
-            WebDriverWait(self.browser, WAIT_S).until(lambda _, word=word: word in self.text(), f"not shown: {word}")
+            self.wait().until(lambda _, word=word: word in self.text(), f"not shown: {word}")
 
     def gone(self, word: str) -> None:
-        WebDriverWait(self.browser, WAIT_S).until(lambda _: word not in self.text(), f"still shown: {word}")
+        self.wait().until(lambda _: word not in self.text(), f"still shown: {word}")
 
     def go(self, page: str) -> None:
         self.browser.get(f"{self.url}/#/{page}")
         self.browser.refresh()
 
     def _one(self, path: str):
-        wait = WebDriverWait(self.browser, WAIT_S)
+        wait = self.wait()
         return wait.until(
             lambda driver: [found for found in driver.find_elements(By.XPATH, path) if found.is_displayed()]
         )[-1]
@@ -204,7 +209,7 @@ def names(walk):
 def download(walk):
     walk.press("Download", beside="beach photo.jpg")
     target = walk.folder / "downloads/beach photo.jpg"
-    WebDriverWait(walk.browser, WAIT_S).until(lambda _: target.exists())
+    walk.wait().until(lambda _: target.exists())
     assert target.read_bytes() == (walk.folder / "beach photo.jpg").read_bytes()
 
 
@@ -271,6 +276,33 @@ def configurations(walk):
         walk._one(f"//textarea[@aria-label='{title}']")
 
 
+@step("a quota is set, shown, and held to by S3", "quota")
+def quota(walk):
+    walk.go("bucket/holiday/quota")
+    walk.see("no limit")
+    walk.fill("bytes_max", "5 MB")
+    walk.press("Set")
+    walk.see("The quota was set", "of at most 4.8 MiB")
+    try:
+        walk.s3.put_object(Bucket="holiday", Key="too-much", Body=bytes(4_000_000))
+    except walk.s3.exceptions.ClientError as error:
+        assert error.response["Error"]["Code"] == "QuotaExceeded", error
+    else:
+        raise AssertionError("the quota was not held to")
+    walk.press("No limits")
+    walk.see("no limit")
+    walk.s3.put_object(Bucket="holiday", Key="too-much", Body=bytes(4_000_000))
+
+
+@step("what a bucket says about tiers is set")
+def bucket_tiering(walk):
+    walk.go("bucket/holiday/tiering")
+    walk._one("//select[@name='no_cold']/option[@value='yes']").click()
+    walk.press("Save")
+    walk.see("was saved")
+    walk.press("Say nothing")
+
+
 @step("a user is added, gets a key and a policy, and sees only what is theirs", "user")
 def users(walk):
     walk.go("users")
@@ -318,7 +350,7 @@ def named_keys(walk):
     walk.see("payroll was made")
     walk.press("Rotate", beside="payroll")
     walk.press("Yes, do it")
-    WebDriverWait(walk.browser, WAIT_S).until(
+    walk.wait().until(
         lambda driver: any(
             row.text.startswith("payroll") and " 2 " in row.text for row in driver.find_elements(By.TAG_NAME, "tr")
         )
@@ -335,6 +367,10 @@ def disks(walk):
 def tiers(walk):
     walk.go("tiers")
     walk.see("Tiering", "hot", "Moved since the start", "Why is an object where it is?")
+    walk.fill("bucket", "holiday")
+    walk.fill("key", "beach photo.jpg")
+    walk.press("Explain")
+    walk.see("hot", '"sentence"')
 
 
 @step("settings are shown")

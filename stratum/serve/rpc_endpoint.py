@@ -124,8 +124,7 @@ def _pages(engine: Engine) -> dict[str, Callable[..., Awaitable[str]]]:
 
 
 async def _explain(engine: Engine, bucket: str, key: str, version: str) -> object:
-    where = engine.tiers.tier_of(await engine.objects.head(bucket, key.encode(), version or None))
-    return {"tier": where.summary, "bytes": dict(where.bytes)}
+    return await engine.tiering.explain_object(bucket, key.encode(), version or None)
 
 
 async def _move(engine: Engine, bucket: str, key: str, version: str, tier: str, backend: str) -> object:

@@ -29,8 +29,8 @@ export async function buckets(who) {
 }
 
 async function usageOf() {
-  const rows = await admin("GET", "admin/buckets");
-  return Object.fromEntries(rows.map((row) => [row.name, row]));
+  const { buckets } = await admin("GET", "admin/quotas");
+  return Object.fromEntries(buckets.map((row) => [row.name, row]));
 }
 
 function shown(value, as) {

@@ -142,7 +142,7 @@ async function link(box, bucket, found, seconds) {
 
 async function explain(box, bucket, found) {
   const path = `explain/${bucket}/${found.key.split("/").map(encodeURIComponent).join("/")}`;
-  const told = await admin("GET", path + (found.version ? `?version=${encodeURIComponent(found.version)}` : ""));
+  const told = await admin("GET", path + (found.version ? `?versionId=${encodeURIComponent(found.version)}` : ""));
   box.append(explained(told));
 }
 

@@ -4,7 +4,7 @@ import { button, bytes, card, count, el, field, form, notice, show, table, tier 
 import { admin } from "./server.js";
 
 export async function tiers() {
-  const found = await admin("GET", "admin/tiers");
+  const [found, report] = await Promise.all([admin("GET", "admin/tiers"), admin("GET", "admin/tiers/report")]);
   const moves = found.moves;
   show(
     el("h1", {}, "Tiering"),
@@ -19,9 +19,16 @@ export async function tiers() {
     found.backends.length ? [el("h2", {}, "Cold backends"), rows(found.backends)] : "",
     moves.under_way.length ? [el("h2", {}, "Under way"), rows(moves.under_way)] : "",
     moves.put_off.length ? [el("h2", {}, "Put off"), rows(moves.put_off)] : "",
+    el("h2", {}, "What it came to"), weeks(report),
     el("h2", {}, "Why is an object where it is?"), why(),
     button("Look again", tiers),
   );
+}
+
+function weeks(report) {
+  if (report.mode === "off") return el("p", { class: "soft sheet" }, "Deciding about tiers is off: see [tiering] mode.");
+  if (!report.weeks.length) return el("p", { class: "soft sheet" }, `Mode: ${report.mode}. The first report comes after a day.`);
+  return el("div", {}, el("p", { class: "soft" }, `Mode: ${report.mode}. Regret is what was spent, divided by the least that hindsight allows.`), rows(report.weeks));
 }
 
 // Rows of plain values, each under its own name.
