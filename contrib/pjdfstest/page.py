@@ -1,7 +1,7 @@
 """The page docs/compatibility/pjdfstest.md and its JSON, from what the suite said."""
 
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,9 +24,13 @@ class Run:
     beside: str  # the file system of the local disk that the suite ran on too
     seconds: float
     verdict: str
+    transport: str = "raw"
 
 
-def as_json(run: Run, files: Sequence[File], local: Sequence[File]) -> dict[str, Any]:
+Others = Mapping[str, Sequence[File]]  # another transport of the mount -> what the suite said on it
+
+
+def as_json(run: Run, files: Sequence[File], local: Sequence[File], others: Others | None = None) -> dict[str, Any]:
     """The same figures for programs; every check that does not hold is in it."""
     return {
         "date": run.date,
@@ -37,6 +41,8 @@ def as_json(run: Run, files: Sequence[File], local: Sequence[File]) -> dict[str,
         "seconds": round(run.seconds),
         "verdict": run.verdict,
         "total": _figures(files),
+        "transport": run.transport,
+        "other_transports": {name: _figures(found) for name, found in (others or {}).items()},
         "local_disk": {"file_system": run.beside, "total": _figures(local)},
         "groups": {group: _figures(f for f in files if f.group == group) for group in groups(files)},
         "not_held": {
@@ -59,7 +65,7 @@ def _figures(files: Any) -> dict[str, int]:
     }
 
 
-def as_markdown(run: Run, files: Sequence[File], local: Sequence[File]) -> str:
+def as_markdown(run: Run, files: Sequence[File], local: Sequence[File], others: Others | None = None) -> str:
     """The page."""
     all_of = _figures(files)
     parts = [
@@ -73,9 +79,11 @@ def as_markdown(run: Run, files: Sequence[File], local: Sequence[File]) -> str:
             PAGE_WIDTH,
         ),
         _table(files),
-        _local(run, local),
+        *(_beside(f"with the transport {name}", found) for name, found in (others or {}).items()),
+        _beside(f"on the local disk of that machine ({run.beside})", local),
         "## Checks that fail",
         _failing(files),
+        *(f"With {name}:\n\n{_failing(found)}" for name, found in (others or {}).items() if total(found, "failed")),
         "## Checks that the suite expects not to hold on Linux",
         _expected(files, local),
     ]
@@ -87,7 +95,8 @@ def _head(run: Run) -> str:
         f"Written by `contrib/pjdfstest/run.sh`. {run.date}, product commit {run.product_commit}, an unmodified "
         f"checkout of [pjd/pjdfstest]({REPOSITORY}) at {run.suite_commit[:12]}, run as root by `prove -r` without "
         f"`-j` in {run.seconds / 60:.0f} minutes, in a bucket of a fresh store mounted by `stratumfs` with its "
-        f"defaults (`{run.file_system}`), for the root of the mount holds buckets alone; {run.machine}.",
+        f"defaults (transport {run.transport}, `{run.file_system}`), for the root of the mount holds buckets alone; "
+        f"{run.machine}.",
         PAGE_WIDTH,
         break_on_hyphens=False,
         break_long_words=False,
@@ -103,11 +112,11 @@ def _table(files: Sequence[File]) -> str:
     return "\n".join(lines)
 
 
-def _local(run: Run, local: Sequence[File]) -> str:
-    of = _figures(local)
+def _beside(where: str, files: Sequence[File]) -> str:
+    of = _figures(files)
     return textwrap.fill(
-        f"The same on the local disk of that machine ({run.beside}): {of['passed']} of {of['checks']} hold, "
-        f"{of['failed']} fail, {of['expected_to_fail']} are expected not to hold.",
+        f"The same {where}: {of['passed']} of {of['checks']} hold, {of['failed']} fail, {of['expected_to_fail']} are "
+        "expected not to hold.",
         PAGE_WIDTH,
     )
 

@@ -31,6 +31,7 @@ def parse() -> argparse.Namespace:
     )
     parser.add_argument("--work-tree", action="store_true", help="test the files as they lie, not the last commit")
     parser.add_argument("--no-report", action="store_true", help="do not write the page")
+    parser.add_argument("--transports", nargs="*", default=["raw", "pyfuse3"], help="of the mount, one after the other")
     parser.add_argument("--output", type=Path, help="keep what prove printed in this file")
     return parser.parse_args()
 
@@ -94,17 +95,13 @@ def main() -> int:
         tests = build(settings.path, folder)
         tree = ROOT if settings.only or settings.work_tree else clone_of_head(folder)
         date = datetime.datetime.now(datetime.UTC)
-        with ServedMount(tree) as server:
-            os.chmod(server.base, 0o755)
-            begun = time.monotonic()
-            output = settings.output or folder / "mount.tap"
-            files, verdict = prove(tests, settings.only, server.bucket("pjdfstest"), output)
-            seconds, mounted_as = time.monotonic() - begun, server.file_system()
-        print_outcome(files, verdict, seconds)
+        done = {name: on_mount(tree, name, tests, settings, folder) for name in settings.transports}
         if report:
             beside = folder / "beside"
             beside.mkdir()
             local, _ = prove(tests, None, beside, folder / "local.tap")
+            name, *others = done
+            files, verdict, seconds, mounted_as = done[name]
             write(
                 page.Run(
                     date=f"{date:%Y-%m-%d %H:%M} UTC",
@@ -115,11 +112,32 @@ def main() -> int:
                     beside=file_system_of(beside),
                     seconds=seconds,
                     verdict=verdict,
+                    transport=name,
                 ),
                 files,
                 local,
+                {other: done[other][0] for other in others},
             )
-    return 0 if verdict == "Result: PASS" and not tap.total(files, "failed") else 1
+    return 0 if all(each[1] == "Result: PASS" and not tap.total(each[0], "failed") for each in done.values()) else 1
+
+
+def on_mount(
+    tree: Path, transport: str, tests: Path, settings: argparse.Namespace, folder: Path
+) -> tuple[list[tap.File], str, float, str]:
+    """Run the tests on a fresh mount: what they said, the verdict of prove, seconds, and how it was mounted."""
+    server = ServedMount(tree)
+    try:
+        os.chmod(server.base, 0o755)
+        server.start(STRATUM_MOUNT_TRANSPORT=transport)
+        begun = time.monotonic()
+        output = settings.output or folder / f"{transport}.tap"
+        files, verdict = prove(tests, settings.only, server.bucket("pjdfstest"), output)
+        seconds, mounted_as = time.monotonic() - begun, server.file_system()
+    finally:
+        server.close()
+    print(f"{transport}:")
+    print_outcome(files, verdict, seconds)
+    return files, verdict, seconds, mounted_as
 
 
 def print_outcome(files: list[tap.File], verdict: str, seconds: float) -> None:
@@ -132,10 +150,10 @@ def print_outcome(files: list[tap.File], verdict: str, seconds: float) -> None:
     print(f"{', '.join(figures)}; {verdict}; {seconds:.0f} s")
 
 
-def write(run: page.Run, files: list[tap.File], local: list[tap.File]) -> None:
+def write(run: page.Run, files: list[tap.File], local: list[tap.File], others: dict[str, list[tap.File]]) -> None:
     PAGE.parent.mkdir(parents=True, exist_ok=True)
-    PAGE.write_text(page.as_markdown(run, files, local))
-    PAGE.with_suffix(".json").write_text(json.dumps(page.as_json(run, files, local), indent=1) + "\n")
+    PAGE.write_text(page.as_markdown(run, files, local, others))
+    PAGE.with_suffix(".json").write_text(json.dumps(page.as_json(run, files, local, others), indent=1) + "\n")
 
 
 if __name__ == "__main__":
