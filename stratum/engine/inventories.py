@@ -26,7 +26,7 @@ import trio
 from stratum.core.config import Settings
 from stratum.core.encryption import KIND as ENCRYPTION
 from stratum.core.encryption import Encryption, SealSpec
-from stratum.core.errors import MalformedPolicy, NoSuchBucket, StratumError
+from stratum.core.errors import MalformedPolicy, NoSuchBucket, NotPermitted, StratumError
 from stratum.core.inventory import (
     ALL,
     KIND,
@@ -257,7 +257,7 @@ def _job(txn: Txn, bucket: str, name: str) -> _Job | None:
     return _Job(bucket, name, wanted, source, target, seal)
 
 
-class _Refused(StratumError):
+class _Refused(NotPermitted):
     """A list that may not be written where it is wanted."""
 
 

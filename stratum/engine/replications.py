@@ -24,7 +24,7 @@ import trio
 from stratum.core.access import Decision, decide
 from stratum.core.config import Settings
 from stratum.core.encryption import SSE_C, SealSpec
-from stratum.core.errors import NoSuchBucket, NotFound, StratumError, Unavailable
+from stratum.core.errors import NoSuchBucket, NotFound, NotPermitted, StratumError, Unavailable
 from stratum.core.inodes import get_inode
 from stratum.core.objects import CopySpec, ObjectView
 from stratum.core.policy import AccessRequest, resource_arn
@@ -68,7 +68,7 @@ PAUSE, LONGEST_PAUSE = 1.0, 300.0  # seconds
 BUCKETS_KEPT = 256
 
 
-class Refused(StratumError):
+class Refused(NotPermitted):
     """A target will not have this version, now or later."""
 
 
