@@ -15,7 +15,8 @@ from stratum.core.errors import ForeignDisk, StratumError
 from stratum.core.records import Disk as DiskRecord
 from stratum.core.tiers import WARM
 from stratum.store.disk import Disk, FolderDisk, make_folder
-from stratum.store.disks import Disks, DiskWatch
+from stratum.store.disk_watch import DiskWatch
+from stratum.store.disks import Disks
 from stratum.store.identity import Joined, OpenDisk, join, look
 from stratum.store.meta import Meta
 from stratum.store.store_file import StoreFile, read_store_file, write_store_file

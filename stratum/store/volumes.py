@@ -132,7 +132,7 @@ class Volumes:
         usable, (k, m) = self._choose_disks(avoid, tier)
         number = self._take_volume_id()
         header = self._store_id, self._sequence()
-        slots = choose_slots(number, usable, m)
+        slots = choose_slots(number, usable, m, self._room(usable))
         volume = OpenVolume(number, (k, m), slots, header, self._disks, self._hop, self._settings.limits, tier)
         self._placed[number] = volume
         return volume
@@ -155,9 +155,12 @@ class Volumes:
         return ""
 
     def _choose_disks(self, avoid: Collection[int], tier: str) -> tuple[list[int], tuple[int, int]]:
-        """Return the slots to choose from and the code; disks about to be full only if there is no other way."""
+        """Return the slots to choose from and the code; disks about to be full only if there is no other way, and
+        those that are to be emptied only if there are too few others."""
         k, parity = self._code(tier)
-        serving = self._disks.in_service(tier)
+        serving = self._disks.taking(tier)
+        if len(serving) < k + parity:
+            serving = self._disks.in_service(tier)
         usable = [slot for slot in serving if slot not in avoid]
         roomy = [slot for slot in usable if self._has_room(slot)]
         try:
@@ -170,6 +173,11 @@ class Volumes:
             if len(usable) == len(serving):
                 raise
             raise StoreFull(f"no room on {len(serving) - len(usable)} of {len(serving)} disks") from error
+
+    def _room(self, slots: Collection[int]) -> dict[int, float]:
+        """Free bytes of disks; nothing where those of one are not known."""
+        spaces = self._disks.room(slots)
+        return {} if any(not space.total for space in spaces.values()) else {s: spaces[s].free for s in spaces}
 
     def _has_room(self, slot: int) -> bool:
         state = self._disks.state(slot)
@@ -294,10 +302,12 @@ class Volumes:
 
     def hot_slots(self, number: int, volume: Volume) -> tuple[int, ...]:
         """Where its shards would go. Raises TooFewDisks."""
-        usable = [slot for slot in self._disks.in_service(HOT) if self._has_room(slot)]
+        usable = [slot for slot in self._disks.taking(HOT) if self._has_room(slot)]
+        if len(usable) < volume.m:
+            usable = [slot for slot in self._disks.in_service(HOT) if self._has_room(slot)]
         if len(usable) < volume.m:
             raise TooFewDisks(f"{len(usable)} hot disks in service with room, {volume.m} needed")
-        return choose_slots(number, usable, volume.m)
+        return choose_slots(number, usable, volume.m, self._room(usable))
 
     async def write_shards(self, number: int, volume: Volume, slots: Sequence[int], fetch: Fetch) -> None:
         """Make all shards of a volume on `slots` from its stream. Raises TooFewShards, DiskFailed, StoreFull."""

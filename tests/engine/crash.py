@@ -31,7 +31,7 @@ from stratum.engine.scrubber import Scrubber
 from stratum.engine.sweeper import Sweeper
 from stratum.store import failpoints
 from stratum.store.disk import FileMissing
-from stratum.store.disks import DiskWatch
+from stratum.store.disk_watch import DiskWatch
 from tests.engine.conftest import MASTERS, ROOT, Clock
 from tests.fakes.backend import FakeBackend
 from tests.fakes.disk import FakeDisk

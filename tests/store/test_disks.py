@@ -18,7 +18,8 @@ from stratum.core.config import Limits
 from stratum.core.errors import Busy, DiskFailed, StoreFull
 from stratum.core.records import Disk as DiskRecord
 from stratum.store.disk import Disk, FileMissing, FolderDisk
-from stratum.store.disks import Disks, DiskWatch
+from stratum.store.disk_watch import DiskWatch
+from stratum.store.disks import Disks
 from stratum.store.identity import NAME, Absent, join, read_identity
 from tests.fakes.disk import FakeDisk
 
