@@ -10,9 +10,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 
+from stratum.core import intelligent_tiering
 from stratum.core.config import Settings
 from stratum.core.errors import NotFound
 from stratum.core.inodes import get_inode
+from stratum.core.intelligent_tiering import TieringConfigurations
 from stratum.core.manifest import INODE_USER, content_users, volume_users
 from stratum.core.namespace import path_of
 from stratum.core.objects import ObjectView
@@ -66,6 +68,7 @@ class _Said:
     hottest: int = HOT
     mode: str = ""
     words: tuple[str, ...] = ()
+    cold_after: int = 0
 
 
 def type_of(view: ObjectView) -> str:
@@ -110,6 +113,7 @@ class Subjects:
                 hinted=max(hot, default=0),
                 coldest=TIERS[coldest],
                 hottest=TIERS[hottest],
+                cold_after=max((each.cold_after for each in said), default=0),
             ),
             said=tuple(dict.fromkeys(word for each in said for word in each.words)),
             view=first,
@@ -130,6 +134,8 @@ class Subjects:
         elif inode.storage_class and inode.storage_class in self._classes:
             at = TIERS.index(SHOWN[STORED[self._classes[inode.storage_class]]])
             found = replace(found, coldest=at, hottest=at, words=(*found.words, f"class {inode.storage_class}"))
+        elif inode.storage_class == intelligent_tiering.STORAGE_CLASS:
+            found = _of_class(txn, view, found)
         hint = _word(txn, inode, number, HINT, HINT_ROW)
         if hint in ("hot", "cold"):
             day = self._day_of(inode.ctime)
@@ -148,6 +154,16 @@ class Subjects:
             coldest = hottest = min(TIERS.index(bucket.pin), self._coldest)
             words = [*words, f"pinned to {bucket.pin} by its bucket"]
         return _Said(coldest=coldest, hottest=hottest, mode=bucket.mode, words=tuple(words))
+
+
+def _of_class(txn: Txn, view: ObjectView, found: _Said) -> _Said:
+    """What the bucket's Intelligent-Tiering configurations say of an object of that class (decision 0011)."""
+    stored = configuration(txn, view.bucket, intelligent_tiering.KIND, TieringConfigurations)
+    days = intelligent_tiering.cold_after(stored, view.key, view.inode.tags) if stored is not None else 0
+    if not days:
+        return found
+    words = (*found.words, f"class {intelligent_tiering.STORAGE_CLASS}: cold after {days} days without a read")
+    return replace(found, cold_after=days, words=words)
 
 
 def _within(book: PriceBook, milliseconds: float) -> int:

@@ -13,10 +13,12 @@ import trio
 
 from stratum.core.config import Settings
 from stratum.core.errors import Busy, InvalidArgument, StratumError
+from stratum.core.intelligent_tiering import STORAGE_CLASS as INTELLIGENT
 from stratum.core.manifest import INODE_USER, content_users, volume_users
 from stratum.core.objects import ObjectView
 from stratum.core.records import Bucket, Inode, Run, Upload, Volume, Wish, decode
 from stratum.core.schema import VOLUME, inode_key, run_key, volume_key, wish_key
+from stratum.core.tiering.settings import AUTO
 from stratum.core.tiers import COLD, HOLDER, HOT, SHOWN, STORED, is_inner, route, stream_bytes
 from stratum.core.txn import Txn, load, save, successor
 from stratum.engine.consequences import Consequences
@@ -115,16 +117,23 @@ class Tiers:
         wanted = inode.storage_class
         if not wanted or wanted == STANDARD:
             return ""
+        if self._is_decided(wanted):
+            return wanted
         if where is None:
             where = self._around.meta.read(lambda txn: _whereabouts(txn, inode.content))
         return wanted if set(where.bytes) <= {SHOWN[self._classes.get(wanted, HOT)]} else ""
 
     def stands_for(self, storage_class: str) -> str | None:
         """The tier (hot, warm, cold) that a storage class stands for, None if it is not configured."""
-        if storage_class in ("", STANDARD):
+        if storage_class in ("", STANDARD) or self._is_decided(storage_class):
             return "hot"
         tier = self._classes.get(storage_class)
         return None if tier is None else SHOWN[tier]
+
+    def _is_decided(self, storage_class: str) -> bool:
+        """Is it the class of what the tiering service decides about, where it does and no setting says otherwise?"""
+        decides = self.several and self._settings.tiering.mode == AUTO
+        return decides and storage_class == INTELLIGENT and INTELLIGENT not in self._classes
 
     async def volumes_of(self, content: int) -> list[int]:
         """The volumes in which bytes of a content rest, in order."""

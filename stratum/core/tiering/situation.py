@@ -54,6 +54,7 @@ class Wishes(msgspec.Struct, frozen=True, kw_only=True):
     pin: str = ""  # a tier, or none
     coldest: str = "cold"
     hottest: str = "hot"
+    cold_after: int = 0  # days without a read before it may be in cold
 
     def __post_init__(self) -> None:
         """Refuse words that mean nothing. Raises ValueError."""
@@ -97,13 +98,15 @@ def on_evening(
     e, day, table = evidence, evidence.counted, exposures(policy.half_life_days)
     age = day - e.born + 1
     pinned = TIERS.index(wishes.pin) if wishes.pin else None
+    idle = day - (e.last_read or e.born)
+    coldest = TIERS.index(wishes.coldest) if idle >= wishes.cold_after else min(COLD - 1, TIERS.index(wishes.coldest))
     return Situation(
         gb=gb,
         tier=e.tier,
         start=e.start,
         age=age,
         resident=day - e.moved if e.moved else LONG_AGO,
-        idle=day - (e.last_read or e.born),
+        idle=idle,
         came_from=e.came_from,
         since=e.since,
         reads=e.reads,
@@ -117,7 +120,7 @@ def on_evening(
         today_visits=today[0],
         today_gb=today[1],
         hint=hint_factor(wishes, day, policy),
-        coldest=TIERS.index(wishes.coldest) if pinned is None else pinned,
+        coldest=coldest if pinned is None else pinned,
         hottest=TIERS.index(wishes.hottest) if pinned is None else pinned,
         interest=day - e.interest if e.interest else LONG_AGO,
         written=day - e.written if e.written else LONG_AGO,
