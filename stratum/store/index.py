@@ -3,13 +3,15 @@
 Room: stratum/store. May import: core, store.failpoints, store.longkeys, store.overlay. The only module that knows LMDB.
 
 Invariants
-    I1  Every commit is synced (data, then meta page) and carries its sequence number in the row `n | commit`.
+    I1  Every commit carries its sequence number in the row `n | commit`, and its pages are synced. The page that makes
+        it the newest is synced with the next commit, or by `close`: a power cut may undo the last commit, and no more.
+        The redo journal has that one (M3), and the next start rolls forward (docs/decisions/0026).
     I2  One thread writes. No transaction is open when the map grows, none is used after a fork.
     I3  What LMDB says goes up as our own errors: IndexDamaged for pages not as written, DiskFailed for the rest.
     I4  The rows of the index's own are keyed as longkeys.py says (K2), with a checksum as every record.
 
-The settings are LMDB's safe ones (sync, metasync, no writemap); the file format is pinned (lib_version 0 is
-that of LMDB 0.9).
+The settings are LMDB's safe ones (sync, no writemap), but for the meta page (I1); the file format is pinned
+(lib_version 0 is that of LMDB 0.9).
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -95,7 +97,7 @@ class Index:
                 max_readers=_READERS,
                 max_spare_txns=4,
                 sync=True,
-                metasync=True,
+                metasync=False,
                 writemap=False,
                 map_async=False,
                 readahead=False,
@@ -104,7 +106,7 @@ class Index:
         except lmdb.Error as error:
             raise _translate(error) from error
         flags = self._env.flags()
-        if not (flags["sync"] and flags["metasync"]) or flags["writemap"] or flags["map_async"]:
+        if not flags["sync"] or flags["writemap"] or flags["map_async"]:
             raise RuntimeError(f"LMDB opened with other flags than asked for: {flags}")
         self._env.reader_check()  # slots of processes that were killed
         self._page = self._env.stat()["psize"]
@@ -173,8 +175,13 @@ class Index:
             raise _translate(error) from error
 
     def close(self) -> None:
-        """Let go of the files. Nothing is lost: every commit was synced."""
-        self._env.close()
+        """Make the last commit durable as well, and let go of the files. Raises DiskFailed."""
+        try:
+            self._env.sync(True)
+        except lmdb.Error as error:
+            raise _translate(error) from error
+        finally:
+            self._env.close()
 
     def _wanted(self, cost: int, rows: int) -> int:
         used = (int(self._env.info()["last_pgno"]) + 1) * self._page
