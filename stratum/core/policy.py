@@ -33,11 +33,13 @@ __all__ = [
     "Verdict",
     "asks_for_existing_tags",
     "evaluate",
+    "is_heavy",
     "parse_policy",
     "resource_arn",
 ]
 
 KIND = "policy"
+HEAVY = 200  # comparisons of a policy: about half a millisecond
 
 
 class PolicyText(msgspec.Struct, frozen=True, array_like=True):
@@ -66,9 +68,14 @@ def evaluate(policies: Sequence[Policy], request: AccessRequest) -> Verdict:
     return Verdict.ALLOW if Effect.ALLOW in effects else Verdict.NONE
 
 
+def is_heavy(policies: Sequence[Policy]) -> bool:
+    """May it take longer to judge by these than the event loop may be held? Then it is done in a thread."""
+    return sum(policy.weight for policy in policies) > HEAVY
+
+
 def resource_arn(bucket: str, key: bytes = b"") -> str:
-    """What policies call a bucket, or an object in it; keys are UTF-8."""
-    return f"{ARN}{bucket}/{key.decode()}" if key else ARN + bucket
+    """What policies call a bucket, or an object in it; of a key that is not UTF-8, no two get the same."""
+    return f"{ARN}{bucket}/{key.decode(errors='surrogateescape')}" if key else ARN + bucket
 
 
 def asks_for_existing_tags(policies: Sequence[Policy]) -> bool:

@@ -6,6 +6,7 @@ Invariants
     J1  What is not understood is refused, never skipped: unknown elements, unknown actions and condition keys, a key
         given twice. A policy that means less than its author thinks is worse than none.
     J2  Size and depth are bounded before the JSON is read.
+    J3  What takes longest to judge by is bounded too, and weighed: judging takes tens of milliseconds at the most.
 
 Source: docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_grammar.html,
 docs.aws.amazon.com/AmazonS3/latest/userguide/bucket-policies.html
@@ -26,6 +27,7 @@ from stratum.core.policy_principals import EVERYONE, KINDS, Name, parse_name
 from stratum.core.policy_statements import Effect, Policy, Statement
 
 POLICY_BYTES = 20 * 1024
+VARYING_MAX, SEARCHING_MAX = 200, 50  # patterns of a policy that have variables, or `?` between two stars
 DEPTH_MAX = 8  # a condition's values are at depth 6
 VERSIONS = ("2008-10-17", "2012-10-17")
 ARN = "arn:aws:s3:::"
@@ -65,7 +67,17 @@ def parse_policy(text: str, bucket: str = "") -> Policy:
     if not statements:
         raise MalformedPolicy("Could not parse the policy: Statement is empty!")
     parsed = tuple(_statement(each, bucket, variables=version == VERSIONS[1]) for each in statements)
-    return Policy(parsed)
+    return Policy(parsed, _weight(parsed))
+
+
+def _weight(statements: tuple[Statement, ...]) -> int:
+    """See Policy. Raises MalformedPolicy for what would take too long to judge by (J3)."""
+    patterns = [pattern for each in statements for pattern in each.patterns]
+    if sum(pattern.varies for pattern in patterns) > VARYING_MAX:
+        raise MalformedPolicy(f"The policy has more than {VARYING_MAX} values with variables")
+    if sum(pattern.searches for pattern in patterns) > SEARCHING_MAX:
+        raise MalformedPolicy(f"The policy has more than {SEARCHING_MAX} patterns with ? between two *")
+    return sum(1 + 20 * (pattern.varies + 2 * pattern.searches) for pattern in patterns)
 
 
 def _json(text: str) -> object:

@@ -6,6 +6,7 @@ Invariants
     G1  What a variable is replaced by is text: a `*` in a user's name is a star, never a wildcard.
     G2  A pattern with a variable that the request has no value for, and that names no default, matches nothing.
     G3  No backtracking over stars: each run between two stars is searched for once, from left to right.
+    G4  A search reads the text once: by its rarest-looking literal, or (where that is everywhere) all places at a time.
 
 Source: docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_variables.html
 """
@@ -20,6 +21,7 @@ Lookup = Callable[[str], str | None]  # the one value of a condition key, or Non
 _VARIABLE = re.compile(r"\$\{([^{}$]{1,256}|[*?$])\}")
 _DEFAULT = re.compile(r"(.*?)\s*,\s*'(.*)'", re.DOTALL)
 _SPECIAL = ("*", "?", "$")
+ATTEMPTS = 16  # at places where the literal of a run stands, before all are followed at a time
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +58,11 @@ class Pattern:
             else:
                 runs[-1].append(part)
         return tuple(map(_Run, runs))
+
+    @property
+    def searches(self) -> bool:
+        """Must places with a `?` be searched for, between two stars? Such patterns take the longest (G4)."""
+        return any(run.searched for run in self._runs[1:-1])
 
     @property
     def keys(self) -> frozenset[str]:
@@ -124,15 +131,27 @@ def _variable(inside: str) -> Variable:
 class _Run:
     """What stands between two stars: of a fixed length, so that finding it cannot backtrack."""
 
-    __slots__ = ("_regex", "_text", "length")
+    __slots__ = ("_anchor", "_offset", "_parts", "_regex", "_text", "length")
 
     def __init__(self, parts: list[Part]) -> None:
+        self._parts = parts
         self._text = "".join(str(part) for part in parts if part is not ONE)
         self.length = len(self._text) + parts.count(ONE)
         self._regex: re.Pattern[str] | None = None
+        self._anchor, self._offset = "", 0  # its longest literal, and where that stands in it
         if ONE in parts:
             source = "".join("." if part is ONE else re.escape(str(part)) for part in parts)
             self._regex = re.compile(source, re.DOTALL)
+            offset = 0
+            for part in parts:
+                if part is not ONE and len(str(part)) > len(self._anchor):
+                    self._anchor, self._offset = str(part), offset
+                offset += 1 if part is ONE else len(str(part))
+
+    @property
+    def searched(self) -> bool:
+        """Has it a `?` and a literal?"""
+        return self._regex is not None and bool(self._text)
 
     def starts(self, text: str, at: int) -> bool:
         """Does it stand at `at`?"""
@@ -142,8 +161,36 @@ class _Run:
         """Where it first stands within [at, stop), or -1."""
         if self._regex is None:
             return text.find(self._text, at, stop)
-        found = self._regex.search(text, at, stop)
-        return -1 if found is None else found.start()
+        if not self._anchor:
+            return at if at + self.length <= stop else -1
+        rest = self.length - self._offset - len(self._anchor)
+        for _ in range(ATTEMPTS):
+            hit = text.find(self._anchor, at + self._offset, stop - rest)
+            if hit < 0:
+                return -1
+            if self._regex.match(text, hit - self._offset) is not None:
+                return hit - self._offset
+            at = hit - self._offset + 1
+        return self._everywhere(text, at, stop)
+
+    def _everywhere(self, text: str, at: int, stop: int) -> int:
+        """As `find`, following all places at a time, one bit each (Baeza-Yates and Gonnet, 1992, "shift-and")."""
+        masks: dict[str, int] = {}
+        any_one = place = 0
+        for part in self._parts:
+            if part is ONE:
+                any_one |= 1 << place
+                place += 1
+                continue
+            for char in str(part):
+                masks[char] = masks.get(char, 0) | 1 << place
+                place += 1
+        followed, whole = 0, 1 << (self.length - 1)
+        for number in range(at, stop):
+            followed = (followed << 1 | 1) & (masks.get(text[number], 0) | any_one)
+            if followed & whole:
+                return number - self.length + 1
+        return -1
 
 
 def _matches(runs: tuple[_Run, ...], text: str) -> bool:

@@ -3,7 +3,7 @@
 Room: stratum/core. May import: core.{policy_conditions, policy_pattern, policy_principals, principals}.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 
 from stratum.core.policy_conditions import Condition, Context, lookup_in
@@ -66,6 +66,11 @@ class Statement:
         return any(pattern.matches(request.resource, lookup) for pattern in self.resources)
 
     @property
+    def patterns(self) -> tuple[Pattern, ...]:
+        """Every pattern that texts of a request are compared with."""
+        return (*self.actions, *self.resources, *(value for each in self.conditions for value in each.values))
+
+    @property
     def keys(self) -> frozenset[str]:
         """Condition keys it looks at, in lower case; those of variables too."""
         parts = [condition.keys for condition in self.conditions] + [pattern.keys for pattern in self.resources]
@@ -74,9 +79,13 @@ class Statement:
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """A parsed policy."""
+    """A parsed policy.
+
+    `weight`: how many texts a request may have to be compared with, each as often as it takes longer than plain text.
+    """
 
     statements: tuple[Statement, ...]
+    weight: int = field(default=0, compare=False)
 
     @property
     def keys(self) -> frozenset[str]:

@@ -7,16 +7,20 @@ Invariants
         whatever the conditions of the request say. Only who may list a bucket is told that a key is not there.
     Z2  The owner of a bucket into which no policy speaks is let through after one look, without an await.
     Z3  An operation without a row in actions.py, and grounds that cannot be read, let nobody through.
+    Z4  Policies that take long to judge by are judged by in a thread, of what was so when the request came.
 
 `core/access.py` decides; here is only what it decides about.
 """
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from functools import partial
+
+import trio
 
 from stratum.core.access import Decision, Ground, decide, object_allows
 from stratum.core.errors import NoSuchKey, NoSuchVersion, NotFound, StratumError
-from stratum.core.policy import AccessRequest, asks_for_existing_tags
+from stratum.core.policy import AccessRequest, asks_for_existing_tags, is_heavy
 from stratum.core.policy_conditions import Context
 from stratum.core.principals import ANONYMOUS_ID
 from stratum.core.records import Acl, Inode
@@ -44,7 +48,9 @@ async def authorise(call: Call) -> None:
         if not _waved_through(call):
             question = _Question(call)
             if not (call.rejudge is not None and question.asks_for_request_tags()):
-                question.check(needs_of(call))
+                needs = needs_of(call)
+                await question.weigh(needs)
+                question.check(needs)
     except NotFound:
         await call.engine.grounds.settled()  # that something is not there is said of durable facts alone
         raise
@@ -73,11 +79,13 @@ def _check_expected(call: Call, name: str, owner: str) -> None:
         raise S3Error("AccessDenied")
 
 
-def check_deletion(call: Call, key: bytes, version: str | None) -> None:
+async def check_deletion(call: Call, key: bytes, version: str | None) -> None:
     """May this key of a DeleteObjects be deleted? Raises AccessDenied."""
     looked = call.engine.grounds.look(call.bucket, call.principal)
     if call.principal.limits or not (looked.silent() and _owns(call, looked)):
-        _Question(call).check(deletion(call, key, version))
+        question, needs = _Question(call), deletion(call, key, version)
+        await question.weigh(needs)
+        question.check(needs)
 
 
 def check_request_tags(call: Call, tags: Mapping[str, str]) -> None:
@@ -108,6 +116,10 @@ def refusal_instead(call: Call, error: StratumError) -> StratumError:
     return error if all(question.may_list(bucket, key) for bucket, key in places) else S3Error("AccessDenied")
 
 
+def _judged(asked: Iterable[tuple[Need, AccessRequest, Ground]]) -> dict[Need, Decision]:
+    return {need: decide(request, ground, creating=need.creating) for need, request, ground in asked}
+
+
 class _Question:
     """One request, and what was found out about the buckets it touches."""
 
@@ -115,6 +127,15 @@ class _Question:
         self._call = call
         self._tags = tags
         self._grounds: dict[str, Ground] = {}
+        self._weighed: dict[Need, Decision] = {}
+
+    async def weigh(self, needs: Iterable[Need]) -> None:
+        """Judge by policies that take long in a thread, before `check` comes to them (Z4)."""
+        heavy = [need for need in needs if is_heavy(self._ground(need.bucket).policies)]
+        asked = [(need, *self._asked(need, {})) for need in heavy]
+        if asked:
+            judge = partial(_judged, asked)
+            self._weighed = await trio.to_thread.run_sync(judge)
 
     def check(self, needs: Iterable[Need]) -> None:
         """Raise AccessDenied unless all of it is allowed."""
@@ -140,6 +161,14 @@ class _Question:
             raise S3Error("AccessDenied")
 
     def _may(self, need: Need, more: Context | None = None) -> bool:
+        asked, ground = self._asked(need, more or {})
+        known = self._weighed.get(need) if more is None else None
+        decision = decide(asked, ground, creating=need.creating) if known is None else known
+        if decision is Decision.OBJECT:
+            return self._object_allows(need, asked, ground)
+        return decision is Decision.ALLOW
+
+    def _asked(self, need: Need, more: Context) -> tuple[AccessRequest, Ground]:
         ground = self._ground(need.bucket)
         if self._of_anothers_upload(need, ground):
             ground = replace(ground, acl=Acl())  # a grant to write is none to meddle with what others have begun
@@ -147,12 +176,9 @@ class _Question:
             principal=self._call.principal,
             action=need.action,
             resource=need.resource,
-            context=self._context(need, ground, more or {}),
+            context=self._context(need, ground, more),
         )
-        decision = decide(asked, ground, creating=need.creating)
-        if decision is Decision.OBJECT:
-            return self._object_allows(need, asked, ground)
-        return decision is Decision.ALLOW
+        return asked, ground
 
     def _object_allows(self, need: Need, asked: AccessRequest, ground: Ground) -> bool:
         try:

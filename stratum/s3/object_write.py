@@ -210,7 +210,7 @@ async def _delete_all(call: Call, objects: list[Node]) -> list[tuple[str, Node]]
 async def _delete_one(call: Call, element: Node) -> tuple[str, Node]:
     key, version = child_text(element, "Key") or "", child_text(element, "VersionId")
     try:
-        check_deletion(call, key.encode(), version or None)
+        await check_deletion(call, key.encode(), version or None)
         deleted = await call.engine.objects.delete(
             call.bucket,
             key.encode(),
