@@ -13,7 +13,7 @@ fallback was in charge. docs/tiering.md, section 7, says what the constant is an
 contrib/tiering/game.py computes both over all histories.
 """
 
-from stratum.core.tiering.arithmetic import Arithmetic, Column, picked
+from stratum.core.tiering.arithmetic import ONE, Arithmetic, Column, picked
 from stratum.core.tiering.costs import full_read, holding, moving
 from stratum.core.tiering.policy import Policy
 from stratum.core.tiering.prices import TIERS, PriceBook
@@ -24,19 +24,29 @@ EVERY = range(len(TIERS))
 # Where between its two ends the difference of two tiers' values must be for a move. The ends themselves would be the
 # work function rule; a read is a lump that overshoots them, so the last tenth at each end is left to it.
 UP, DOWN = 0.1, 0.9
+CONSTANT = 2.5  # of the fallback, in the dearest reads: contrib/tiering/game.py finds at most 2.4
 AT_HAND = 0.9  # up after a full read: the bytes are there, and only a write is paid
 
 
-def credit_of(a: Arithmetic, s: Situation, p: Policy, book: PriceBook) -> Column:
-    """What a unit may cost before its optimum has cost anything: some days of rent, and the fees of a round trip."""
-    fees = max(book.per_read) + sum(t.move_in_usd_per_object for t in book.tiers)
-    return p.credit_days * picked(a, s.start, holding(book, s.gb)) + fees
+def credit_of(book: PriceBook, rent: Column, p: Policy) -> Column:
+    """What a unit may cost before its optimum has cost anything: some days of its first tier's rent, and some fees."""
+    return p.credit_days * rent + (max(book.per_read) + sum(t.move_in_usd_per_object for t in book.tiers))
+
+
+def additive_of(book: PriceBook, gb: float, start: int, p: Policy) -> float:
+    """What is paid beside `bound` times the optimum, once in the life of a unit.
+
+    The credit, and the fallback's constant: some of the dearest reads, or round trips if one is dearer.
+    """
+    trips = (moving(ONE, book, gb, 2, g, False) + moving(ONE, book, gb, g, 2, False) for g in (0, 1))
+    dearest = max(*full_read(book, gb), *trips)
+    return float(credit_of(book, holding(book, gb)[start], p) + CONSTANT * dearest)
 
 
 def ratios_of(a: Arithmetic, s: Situation, p: Policy, book: PriceBook, moves: tuple[Column, ...]) -> tuple[Column, ...]:
     """For each tier: cost so far with the move there, without the credit, over the optimum so far."""
     best = a.smaller(a.smaller(s.values[0], s.values[1]), s.values[2])
-    over = s.spent - credit_of(a, s, p, book)
+    over = s.spent - credit_of(book, picked(a, s.start, holding(book, s.gb)), p)
     return tuple(a.where(over + move > 0.0, a.divided(over + move, best), 0.0) for move in moves)
 
 
@@ -63,10 +73,8 @@ def fallback(a: Arithmetic, s: Situation, book: PriceBook, moves: tuple[Column, 
         there = s.values[g] + moves[g]
         better = a.where(due, there < best, False)
         found, best = a.where(better, g, found), a.where(better, there, best)
-    safe = shelter(book, bound)
-    if safe is None:
-        return found
-    return a.where(surprise(a, book, s.gb) > bound, safe, found)
+    safe, ratio = shelter(book)
+    return a.where(surprise(a, book, s.gb) > max(bound, ratio), safe, found)
 
 
 def _due(a: Arithmetic, s: Situation, book: PriceBook, source: int, target: int) -> Column:
@@ -77,17 +85,16 @@ def _due(a: Arithmetic, s: Situation, book: PriceBook, source: int, target: int)
     down, up = (moving(a, book, s.gb, f, g, False) for f, g in ((hotter, colder), (colder, hotter)))
     at = a.divided(s.values[hotter] - s.values[colder] + down, down + up)  # 0: hotter is worth it; 1: colder
     if target > source:
-        return at >= DOWN if book.rent[target] < book.rent[source] else at < 0.0
+        return at >= DOWN if book.rent[target] < book.rent[source] else at > NEVER
     return a.where(s.at_hand, at <= AT_HAND, at <= UP)
 
 
-def shelter(book: PriceBook, bound: float) -> int | None:
-    """A tier in which nothing ever costs more than `bound` times what it costs elsewhere; the hottest, if any."""
-    for tier in EVERY:
-        prices = (book.rent, book.per_read, book.per_gb)
-        if all(per_tier[tier] <= bound * min(per_tier) for per_tier in prices):
-            return tier
-    return None
+def shelter(book: PriceBook) -> tuple[int, float]:
+    """The tier in which everything costs at most so many times what it costs elsewhere, and how many times."""
+    prices = (book.rent, book.per_read, book.per_gb)
+    ratios = [max(ONE.divided(each[tier], min(each)) if each[tier] else 1.0 for each in prices) for tier in EVERY]
+    tier = ratios.index(min(ratios))
+    return tier, ratios[tier]
 
 
 def surprise(a: Arithmetic, book: PriceBook, gb: Column) -> Column:
