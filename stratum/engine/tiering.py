@@ -223,7 +223,6 @@ class Tiering:
         kept = 0.5 ** (1 / 7)
         totals = msgspec.structs.replace(
             old,
-            predicted=old.predicted + evening.predicted,
             realised=old.realised + evening.realised,
             sweeps=old.sweeps + evening.sweeps,
             expected_reads=old.expected_reads * kept + evening.expected,

@@ -85,7 +85,7 @@ class Evening:
         self.sweeps = self.cold_reads = 0
         self.candidates: list[Candidate] = []
         self.cancelled: list[tuple[int, str]] = []  # volume, where it is
-        self.predicted = self.realised = self.expected = self.seen = 0.0
+        self.realised = self.expected = self.seen = 0.0
 
     @property
     def longest_stretch(self) -> float:
@@ -313,7 +313,6 @@ class Evening:
             self.candidates.append(found.candidate)
         if found.cancel and found.decision is not None:
             self.cancelled.append((volume, found.decision.was))
-        self.predicted += found.predicted
         self.realised += found.realised
         self.expected += found.expected
         self.seen += found.seen

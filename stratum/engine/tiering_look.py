@@ -6,7 +6,7 @@ Invariant: a look reads and computes; nothing is written before its caller appli
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import msgspec
 
@@ -57,7 +57,6 @@ class Look:
     expected: float = 0.0  # reads, and seen, for the calibration
     seen: float = 0.0
     cold_reads: int = 0
-    predicted: float = field(default=0.0)
 
 
 def brought_up(evidence: Evidence, subject: Subject, day: int, terms: Terms) -> Evidence:
@@ -140,12 +139,11 @@ def look(
     if moves and (waiting is None or ours):
         found.due = 1
         found.turn = turn_of(decision, subject, now_ns)
-        found.predicted = found.turn.predicted
         if subject.mode == AUTO:
             found.candidate = candidate_of(decision, subject)
         last = history.turns[-1] if history.turns else None
         if last is not None and last.observed and (last.target, last.reason) == (decision.tier, decision.reason):
-            found.turn, found.predicted = None, 0.0
+            found.turn = None
     elif note_stays and not moves and REASONS[code] != decision.reason:
         found.turn = turn_of(decision, subject, now_ns)
     if found.turn is not None:

@@ -82,6 +82,10 @@ class Moves:
                 totals = self._rows.state.totals
                 more = msgspec.structs.replace(totals, flip_flops=totals.flip_flops + 1)
                 self._rows.state = msgspec.structs.replace(self._rows.state, totals=more)
+        if turn.by == "rule":
+            totals = self._rows.state.totals
+            more = msgspec.structs.replace(totals, predicted=totals.predicted + turn.predicted)
+            self._rows.state = msgspec.structs.replace(self._rows.state, totals=more)
         block, offset = self._rows.block(each.volume // VOLUMES), each.volume % VOLUMES
         found = block.get(offset)
         if found is not None:

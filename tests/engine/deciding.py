@@ -94,12 +94,12 @@ def deciding_settings(folder, limits=None, **tiering):
 
 
 @asynccontextmanager
-async def deciding_engine(folder, cold=None, clock=None, settings=None, **tiering):
+async def deciding_engine(folder, cold=None, clock=None, settings=None, without_cold=False, **tiering):
     """The service sleeps: tests call `catch_up` themselves."""
     settings = settings or deciding_settings(folder, **tiering)
     clock, cold = clock or HandClock(), cold or FakeBackend()
-    guarded = Guarded(cold, settings.limits, chance=lambda: 0.0)
-    async with open_engine(settings, root=ROOT, now_ns=clock, masters=MASTERS, cold=[guarded]) as engine:
+    far = [] if without_cold else [Guarded(cold, settings.limits, chance=lambda: 0.0)]
+    async with open_engine(settings, root=ROOT, now_ns=clock, masters=MASTERS, cold=far) as engine:
         store = Store(engine, clock, cold)
         if not await engine.buckets.list():
             await engine.buckets.create("bucket", "alice")
