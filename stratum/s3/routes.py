@@ -245,6 +245,9 @@ def parse_query(raw: bytes) -> Query:
     return query
 
 
+READING = ("GET", "HEAD", "DELETE")
+
+
 def split_path(raw_path: bytes, host_bucket: str | None = None) -> tuple[str, bytes]:
     """Return (bucket, key) of `/bucket/key`, decoded once; the key keeps every byte. Raises InvalidURI.
 
@@ -255,18 +258,22 @@ def split_path(raw_path: bytes, host_bucket: str | None = None) -> tuple[str, by
     raw_bucket, raw_key = b"", raw_path[1:]
     if host_bucket is None:
         raw_bucket, _, raw_key = raw_path[1:].partition(b"/")
-    key = _bytes(raw_key)
+    return (_text(raw_bucket) if host_bucket is None else host_bucket), _bytes(raw_key)
+
+
+def check_text(key: bytes) -> None:
+    """Raise InvalidURI for a key that is not UTF-8."""
     try:
         key.decode()
     except UnicodeDecodeError as error:
         raise S3Error("InvalidURI", "The key is not valid UTF-8.") from error
-    return (_text(raw_bucket) if host_bucket is None else host_bucket), key
 
 
 def parse_copy_source(value: str) -> tuple[str, bytes, str | None]:
     """Return (bucket, key, version id or None) of x-amz-copy-source. Raises InvalidArgument."""
     path, _, raw_query = value.encode("latin-1", "replace").partition(b"?")
     bucket, key = split_path(path if path.startswith(b"/") else b"/" + path)
+    check_text(key)
     if not bucket or not key:
         raise S3Error(
             "InvalidArgument", "The copy source must name a bucket and a key.", ArgumentName="x-amz-copy-source"
@@ -284,6 +291,8 @@ def route(
     Raises InvalidURI, NotImplemented, MethodNotAllowed, NoSuchVersion, InvalidArgument.
     """
     bucket, key = split_path(raw_path, host_bucket)
+    if method not in READING:  # the mount may have made files whose names are no text; S3 makes none
+        check_text(key)
     level = OBJECT if key else BUCKET if bucket else SERVICE
     if key and not bucket:
         raise S3Error("InvalidBucketName", BucketName="")

@@ -5,8 +5,14 @@ Room: tests. May import: stratum, tests.
 
 import os
 
+from botocore.auth import S3SigV4Auth
+from botocore.awsrequest import AWSRequest
+from botocore.credentials import Credentials
+from botocore.httpsession import URLLib3Session
+
 from stratum.core.user_attributes import SPACE
 from stratum.engine.file_names import Caller
+from tests.engine.conftest import ROOT
 
 WHO = Caller(0, 0)
 
@@ -61,7 +67,26 @@ async def test_any_attribute_comes_through_a_real_client_unharmed(endpoint):
 
 async def test_a_name_that_is_no_text_is_listed_escaped_and_does_not_break_the_listing(endpoint):
     await endpoint.call("create_bucket", Bucket="bucket")
-    await make(endpoint.engine, b"caf\xe9")
+    await make(endpoint.engine, b"caf\xe9", b"its bytes")
     await make(endpoint.engine, b"plain")
     listed = await endpoint.call("list_objects_v2", Bucket="bucket")
     assert [each["Key"] for each in listed["Contents"]][1] == "plain" and len(listed["Contents"]) == 2
+
+
+async def test_a_name_that_is_no_text_can_be_read_and_deleted_but_not_put(endpoint):
+    await endpoint.call("create_bucket", Bucket="bucket")
+    await make(endpoint.engine, b"caf\xe9", b"its bytes")
+
+    def ask(method: str) -> tuple[int, bytes]:
+        request = AWSRequest(method=method, url=f"{endpoint.url}/bucket/caf%E9")
+        request.headers["x-amz-content-sha256"] = "UNSIGNED-PAYLOAD"
+        S3SigV4Auth(Credentials(ROOT.access_key, ROOT.secret_key), "s3", "us-east-1").add_auth(request)
+        answer = URLLib3Session(verify=False).send(request.prepare())
+        return answer.status_code, answer.content
+
+    assert await endpoint.run(lambda: ask("GET")) == (200, b"its bytes")
+    assert (await endpoint.run(lambda: ask("HEAD")))[0] == 200
+    assert (await endpoint.run(lambda: ask("PUT")))[0] == 400
+    assert (await endpoint.run(lambda: ask("DELETE")))[0] == 204
+    status, body = await endpoint.run(lambda: ask("GET"))
+    assert status == 404 and b"NoSuchKey" in body

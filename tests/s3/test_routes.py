@@ -60,12 +60,23 @@ def test_any_key_comes_back_however_much_of_it_was_encoded(key, bare):
     assert parse_copy_source(path[1:] + "?versionId=null") == ("bucket", key.encode(), "null")
 
 
-BAD_ESCAPES = [b"/b/%", b"/b/%4", b"/b/%zz", b"/%ff/k", b"/b/%ff", b"/b/%c0%af", b"/b/%ed%a0%80", b"/b?a=%", b"/b?%ff"]
+BAD_ESCAPES = [b"/b/%", b"/b/%4", b"/b/%zz", b"/%ff/k", b"/b?a=%", b"/b?%ff"]
+NO_TEXT = [b"/b/%ff", b"/b/%c0%af", b"/b/%ed%a0%80"]
 
 
 @pytest.mark.parametrize("target", [b"", b"b/k", b"http://x/b/k", b"*", *BAD_ESCAPES])
 def test_what_cannot_be_decoded_is_an_invalid_uri(target):
     assert refused("GET", target).code == "InvalidURI"
+
+
+@pytest.mark.parametrize("target", NO_TEXT)
+def test_a_key_that_is_no_text_can_be_asked_for_since_files_may_have_such_names_but_not_made(target):
+    for method in ("PUT", "POST"):
+        assert refused(method, target).code == "InvalidURI"
+    for method in ("GET", "HEAD", "DELETE"):
+        assert split_path(target)[1] == route(method, target, {}).key
+    with pytest.raises(S3Error):
+        parse_copy_source(target.decode())
 
 
 @pytest.mark.parametrize("place", TABLE, ids=str)
