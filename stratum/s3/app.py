@@ -34,6 +34,7 @@ log = logging.getLogger(__name__)
 
 CONSOLE = b"/-/"
 CUT = "stratum.cut"  # in the scope's state: what closes this connection at once (see serve.py)
+TLS = "stratum.tls"  # likewise: version of TLS, 1.2 or 1.3; empty: none
 OWN = "stratum.own"  # likewise: the connection itself sees clients go, and deals with rests (see connection.py)
 
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
@@ -119,6 +120,7 @@ class Exchanges:
             body=body,
             peer=(scope.get("client") or ("",))[0],
             scheme=scope["scheme"],
+            tls_version=scope.get("state", {}).get(TLS, ""),
             request_id=f"{random.getrandbits(64):016X}",
         )
         refusal = self._refusal(scope)

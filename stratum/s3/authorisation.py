@@ -237,6 +237,7 @@ class _Question:
             op=call.route.op,
             auth_type=call.signing.auth_type,
             signed_s=call.signing.signed_s,
+            tls_version=call.request.tls_version,
             existing_tags=tags,
             request_tags=self._tags,
             more={**call.signing.more, **more},

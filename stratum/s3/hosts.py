@@ -80,6 +80,7 @@ def seen_through(request: Request, proxies: Sequence[Network]) -> Request:
         headers=headers,
         peer=_client(request, proxies),
         scheme=scheme if scheme in ("http", "https") else request.scheme,
+        tls_version="",  # that of the proxy's connection says nothing of the client's
     )
 
 

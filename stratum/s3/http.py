@@ -33,6 +33,7 @@ class Request:
     body: AsyncIterator[bytes] = field(default_factory=NoBody)
     peer: str = ""
     scheme: str = "http"
+    tls_version: str = ""  # of the client's own connection: 1.2, 1.3; empty: none, or not known
     request_id: str = ""
     website: bool = False  # asked at a host that is a bucket's web site
     bucket: str | None = None  # named by the host (hosts.py); None: the path begins with the bucket

@@ -23,7 +23,7 @@ from hypercorn.trio.tcp_server import TCPServer
 from hypercorn.trio.worker_context import WorkerContext
 
 from stratum.core.config import Limits
-from stratum.s3.app import CUT
+from stratum.s3.app import CUT, TLS
 from stratum.s3.connection import Connection, Dates
 from stratum.s3.connection_wire import Wire, Wires
 from stratum.s3.errors import S3Error, error_response
@@ -198,16 +198,18 @@ class _Server:
             await trio.aclose_forcefully(stream)
 
     async def _serve(self, wire: Wire, tls: bool) -> None:
-        state: Any = {**self.state, CUT: wire.cut}
-        if self.serving.protocol == "h11":
-            await _OnlyHttp1(ASGIWrapper(self.app), self.config, self.context, state, wire)  # type: ignore[arg-type]
-            return
         if tls:
             wire.rest()
             with trio.move_on_after(self.serving.limits.header_time) as waiting:
                 await wire.do_handshake()
             if waiting.cancelled_caught:
                 return
+        version = (wire.version() or "").removeprefix("TLSv") if tls else ""
+        state: Any = {**self.state, CUT: wire.cut, TLS: version}
+        if self.serving.protocol == "h11":
+            wire.work()
+            await _OnlyHttp1(ASGIWrapper(self.app), self.config, self.context, state, wire)  # type: ignore[arg-type]
+            return
         await Connection(
             self.app, wire, self.serving.limits, dates=self._dates, ending=self._ending, state=state, tls=tls
         ).run()
