@@ -6,9 +6,9 @@ Room: stratum/core. May import: core.config. Pure: engine/patterns.py and engine
 import struct
 from dataclasses import dataclass, field
 
-from stratum.core.config import KIB, MIB
+from stratum.core.config import MIB
 
-GAP = 256 * KIB  # a reader that leaves out, or reads again, so much still reads on
+GAP = 1 * MIB  # a reader that leaves out, or reads again, so much still reads on: kernels read in any order
 SHORT = 1 * MIB  # a read of less than this that does not follow the last one is a seek
 STREAM_STEPS = 2  # reads that follow each other before it counts as a stream
 SEEKS = 4  # in a day: the volume is read here and there

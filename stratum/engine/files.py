@@ -20,6 +20,7 @@ from stratum.engine import file_ranges
 from stratum.engine.buckets import Buckets
 from stratum.engine.consequences import Consequences
 from stratum.engine.contents import Contents
+from stratum.engine.file_ahead import FileAhead
 from stratum.engine.file_attributes import FileAttributes
 from stratum.engine.file_growth import Growth
 from stratum.engine.file_history import History, check_changeable, in_view, real
@@ -77,6 +78,7 @@ class Files:
         self._close_is_durable = settings.close == "durable"
         self._handles: dict[int, Handle] = {}
         self.reads: FileReads | None = None  # who wants to know of them
+        self.ahead: FileAhead | None = None  # who fetches what comes next from far away
         self._next_handle = count(1)
         self.on_open: Callable[[Inode], None] = lambda inode: None  # a file is opened that keeps its content
 
@@ -126,7 +128,10 @@ class Files:
 
     async def read(self, handle: int, offset: int, size: int) -> bytes:
         """Bytes from `offset` on, fewer than `size` only at the end. Raises TooFewShards."""
-        found = await self._handle(handle).file.read(offset, size)
+        file = self._handle(handle).file
+        if self.ahead is not None:
+            self.ahead.reading(handle, file.number, offset, size)
+        found = await file.read(offset, size)
         if self.reads is not None:
             self.reads.read(handle, offset, len(found))
         return found
@@ -198,6 +203,8 @@ class Files:
         del self._handles[handle]
         if self.reads is not None:
             self.reads.closed(handle)
+        if self.ahead is not None:
+            self.ahead.closed(handle)
         file.handles -= 1
         await self._table.release(file)
 

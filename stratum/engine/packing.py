@@ -43,7 +43,7 @@ log = logging.getLogger(__name__)
 SWAPPED = 25  # runs replaced in one change
 ROWS = 1000  # looked at in one step
 BATCH_BYTES = 4 * MIB  # read, then appended: what one step holds in memory
-REST_S = 60.0  # between two walks
+REST = 60  # steps' pauses between two walks
 REPACKED = "REPACKED"  # why a volume goes back to the tier where its pieces were
 
 
@@ -86,7 +86,7 @@ class Packing:
     async def run(self) -> None:
         """Run until cancelled."""
         while True:
-            await trio.sleep(REST_S)
+            await trio.sleep(REST * self.limits.packing_interval)
             try:
                 await self.walk(self.limits.packing_interval)
             except StratumError as error:

@@ -4,8 +4,9 @@ Room: stratum/engine. May import: core, store.meta, engine.{heat, surroundings, 
 tiering_rows}.
 
 A profile of 168 hours per group (prefix and type; never per volume), and which volumes were read at which hour. Before
-a peak of a group its regular volumes that are warm are promoted, if what their readers would wait in a week repays the
-move and the week's rent. From cold nothing is promoted by the clock: T* is weeks there, and the evening's rule knows.
+a peak of a group its regular volumes that are warm are promoted, if what their readers would wait in a week, as often
+as they came so far, repays the move and the week's rent; and held there through the troughs of that week. From cold
+nothing is promoted by the clock: T* is weeks there, and the evening's rule knows.
 
 Invariants
     Y1  Bounded: PROFILES groups, REGULARS (volume, hour) pairs, AT_ONCE volumes before one hour; the budgets of all
@@ -14,6 +15,9 @@ Invariants
 """
 
 from collections import Counter, OrderedDict
+from typing import NamedTuple
+
+import msgspec
 
 from stratum.core.patterns import HOURS, REGULAR_DAYS, SEEN_DAYS, Profile, hour_of_week, profile_of
 from stratum.core.records import Volume
@@ -23,6 +27,7 @@ from stratum.core.tiering.blocks import VOLUMES
 from stratum.core.tiering.costs import access, break_even, holding, moving
 from stratum.core.tiering.prices import HOT, WARM
 from stratum.core.tiering.settings import AUTO
+from stratum.core.tiering.situation import Situation
 from stratum.core.txn import load, save, scan_records
 from stratum.engine.heat import Heat
 from stratum.engine.surroundings import Surroundings
@@ -38,6 +43,18 @@ LONGEST_DAYS = 7.0  # of T*: where leaving pays only after longer, the evening's
 PEAK = "PEAK"  # why a volume moves
 
 
+class Regular(NamedTuple):
+    """On how many days something was read at an hour; the first and the last of them."""
+
+    days: int
+    first: int
+    last: int
+
+    def rate(self, today: int) -> float:
+        """Per day."""
+        return self.days / max(1, today - self.first)
+
+
 class PatternHours:
     """Learns hours and promotes before peaks. `watch` is a heat.Watcher; `turn` is called now and then."""
 
@@ -47,7 +64,8 @@ class PatternHours:
         self._changed: set[int] = set()
         self._visits: Counter[int] = Counter()  # of this hour, by volume
         self._now: tuple[int, int] | None = None  # day, hour of the day
-        self._regulars: OrderedDict[tuple[int, int], tuple[int, int]] = OrderedDict()  # volume, hour -> days, last
+        self._regulars: OrderedDict[tuple[int, int], Regular] = OrderedDict()  # volume, hour
+        self._held: OrderedDict[int, int] = OrderedDict()  # volume -> day of its promotion
         self._by_hour: dict[int, set[int]] = {}
         self.promoted = 0  # volumes queued before a peak, since the start
 
@@ -99,13 +117,14 @@ class PatternHours:
         return block.group(offset) if offset in block else 0
 
     def _note_regular(self, volume: int, hour: int, day: int) -> None:
-        days, last = self._regulars.pop((volume, hour), (0, 0))
-        days = days + (last != day) if day - last <= RECENT_DAYS else 1
-        self._regulars[volume, hour] = min(days, 255), day
+        old = self._regulars.pop((volume, hour), Regular(0, day, day))
+        if day - old.last > RECENT_DAYS:
+            old = Regular(0, day, day)
+        self._regulars[volume, hour] = Regular(old.days + (not old.days or old.last != day), old.first, day)
         self._by_hour.setdefault(hour, set()).add(volume)
         if len(self._regulars) > REGULARS:
-            (old, at), _ = self._regulars.popitem(last=False)
-            self._by_hour[at].discard(old)
+            (gone, at), _ = self._regulars.popitem(last=False)
+            self._by_hour[at].discard(gone)
 
     async def _keep(self) -> None:
         for group in list(self._changed):
@@ -117,28 +136,40 @@ class PatternHours:
 
     def _promote(self, day: int, hour: int) -> None:
         candidates: list[Candidate] = []
-        peaks: dict[int, int] = {}  # group -> on how many days of the week this hour is a peak, if it is one now
+        peaks: dict[int, bool] = {}
         for volume in list(self._by_hour.get(hour, ())):
-            days, last = self._regulars[volume, hour]
-            if days < REGULAR_DAYS or day - last > RECENT_DAYS or volume in self._desk.queue:
+            regular = self._regulars[volume, hour]
+            if regular.days < REGULAR_DAYS or day - regular.last > RECENT_DAYS or volume in self._desk.queue:
                 continue
             group = self._group(volume)
             profile = self._profiles.get(group)
             if profile is None:
                 continue
             if group not in peaks:
-                peaks[group] = _peaks(profile, hour_of_week(day, hour * 60))
-            if peaks[group] and (found := self._worth_it(volume, peaks[group])) is not None:
+                peaks[group] = profile.is_peak(hour_of_week(day, hour * 60))
+            if peaks[group] and (found := self._worth_it(volume, regular.rate(day))) is not None:
                 candidates.append(found)
                 if len(candidates) == AT_ONCE:
                     break
         self.promoted += len(candidates)
+        for each in candidates:
+            self._held[each.volume] = day
+            self._held.move_to_end(each.volume)
+            if len(self._held) > REGULARS:
+                self._held.popitem(last=False)
         self._desk.queue.add(candidates)
         if candidates:
             self._desk.hurry()
 
-    def _worth_it(self, volume: int, peaks: int) -> Candidate | None:
-        """A warm volume whose readers at the peaks of a week save more than the move and the week's rent cost."""
+    def advise(self, volume: int, situation: Situation) -> Situation:
+        """See tiering.advisers: what was promoted for its hours stays for the week that was reckoned with."""
+        since = self._held.get(volume)
+        if since is None or self._desk.today - since >= LONGEST_DAYS or situation.hottest != HOT:
+            return situation
+        return msgspec.structs.replace(situation, coldest=HOT)
+
+    def _worth_it(self, volume: int, rate: float) -> Candidate | None:
+        """A warm volume whose readers, so many a day, save more in a week than the move and the rent cost."""
         record = self._around.meta.read(lambda txn: load(txn, volume_key(volume), Volume))
         if record is None:
             return None
@@ -150,14 +181,10 @@ class PatternHours:
             return None
         reads, rents = access(book, 1.0, gb), holding(book, gb)
         cost = float(moving(ONE, book, gb, WARM, HOT, False))
-        week = peaks * (reads[WARM] - reads[HOT]) - 7 * (rents[HOT] - rents[WARM])
+        week = LONGEST_DAYS * (rate * (reads[WARM] - reads[HOT]) - (rents[HOT] - rents[WARM]))
         if week <= cost:
             return None
-        return Candidate(volume, "hot", PEAK, "", gb, cost, float(week) / 7, urgent=True)
-
-
-def _peaks(profile: Profile, hour: int) -> int:
-    return sum(profile.is_peak(at) for at in range(hour % 24, HOURS, 24)) if profile.is_peak(hour) else 0
+        return Candidate(volume, "hot", PEAK, "", gb, cost, float(week) / LONGEST_DAYS, urgent=True)
 
 
 def _following(day: int, hour: int) -> tuple[int, int]:

@@ -1,6 +1,7 @@
 """What watches reads and writes for decisions, put together: streams, scattered reads, hours, classes, packed volumes.
 
-Room: stratum/engine. May import: core, engine.{classes, heat, packing, pattern_hours, patterns, surroundings, tiering}.
+Room: stratum/engine. May import: core, engine.{classes, file_ahead, files, heat, packing, pattern_hours, patterns,
+surroundings, tiering}.
 """
 
 import logging
@@ -10,6 +11,8 @@ import trio
 
 from stratum.core.errors import StratumError
 from stratum.engine.classes import Classes
+from stratum.engine.file_ahead import FileAhead
+from stratum.engine.files import Files
 from stratum.engine.heat import Heat
 from stratum.engine.packing import Packing
 from stratum.engine.pattern_hours import PatternHours
@@ -26,7 +29,13 @@ class PatternWatch:
     """The patterns of one store."""
 
     def __init__(
-        self, surroundings: Surroundings, volumes: Volumes, heat: Heat, tiering: Tiering, packing: Packing
+        self,
+        surroundings: Surroundings,
+        volumes: Volumes,
+        files: Files,
+        heat: Heat,
+        tiering: Tiering,
+        packing: Packing,
     ) -> None:
         limits = packing.limits
         self._active = tiering.active
@@ -36,11 +45,13 @@ class PatternWatch:
         self.classes = Classes(surroundings)
         if not self._active:
             return
+        files.ahead = FileAhead(surroundings.meta, volumes, limits.cold_ahead_bytes)
         self.hours.start()
         surroundings.consequences.add(self.classes)
         tiering.classify = self.classes.type_of
         heat.watchers += [self.reads.seen, self.hours.watch]
         tiering.advisers += [inheriting(packing.inherited, tiering.settings.policy.half_life_days), self.reads.advise]
+        tiering.advisers.append(self.hours.advise)
 
     @property
     def services(self) -> list[Callable[[], Awaitable[None]]]:

@@ -8,6 +8,7 @@ import trio.testing
 
 from stratum.core.config import MIB
 from stratum.core.manifest import spans_in
+from stratum.core.schema import ROOT_INODE
 from stratum.core.tiering.prices import ThreeTiers, TierPrice
 from tests.engine.deciding import BOOK, DAY, deciding_engine, deciding_settings
 from tests.engine.test_packing import seal
@@ -61,6 +62,31 @@ async def test_a_reader_that_comes_back_with_the_next_range_finds_it_fetched_als
         assert store.engine.patterns.reads.ahead_bytes >= 8 * MIB
 
 
+async def test_a_mounted_file_that_is_read_from_front_to_back_is_ahead_of_its_reader_and_a_jump_begins_anew(tmp_path):
+    limits = {"volume_bytes": 4 * MIB, "cold_ahead_bytes": 4 * MIB}
+    async with deciding_engine(tmp_path, settings=deciding_settings(tmp_path, limits, mode="observe")) as store:
+        await store.put("film", 15 * MIB)
+        await to(store, "film", "cold")
+        files, held, piece = store.engine.files, store.engine.volumes.held, MIB // 8
+        bucket = files.names.lookup(ROOT_INODE, b"bucket")[0]
+        handle = files.open(files.names.lookup(bucket, b"film")[0], writes=False)
+        waited = []
+        for at in range(0, 15 * MIB, piece):
+            before = held.waited
+            await files.read(handle, at, piece)
+            waited.append(held.waited > before)
+            await trio.testing.wait_all_tasks_blocked(0.001)
+            while held._ahead:
+                await trio.sleep(0.001)
+        assert waited[0] and not any(waited[3 * MIB // piece :]), "from the third MiB on, over the borders of volumes"
+        asked = files.ahead.asked_bytes
+        for at in (2 * MIB, 9 * MIB, 5 * MIB):
+            await files.read(handle, at, 100)
+        assert files.ahead.asked_bytes == asked, "who jumps does not want what comes next"
+        await files.release(handle)
+        assert not files.ahead._readers
+
+
 async def test_short_reads_here_and_there_make_their_volume_hot_and_streams_are_content_with_warm(tmp_path):
     async with deciding_engine(tmp_path, settings=deciding_settings(tmp_path, {"volume_bytes": 4 * MIB})) as store:
         await store.put("tables/a.parquet", 12 * MIB)
@@ -68,7 +94,7 @@ async def test_short_reads_here_and_there_make_their_volume_hot_and_streams_are_
         for key in ("tables/a.parquet", "films/b"):
             await to(store, key, "warm")
         for day in range(3):
-            for at in (12 * MIB - 8, 12 * MIB - 70_000, 9 * MIB + 500, 11 * MIB + 9, 10 * MIB):
+            for at in (12 * MIB - 8, 12 * MIB - 70_000, 9 * MIB + 500, 11 * MIB + 9, 8 * MIB + 10, 10 * MIB):
                 await read_range(store, "tables/a.parquet", at, min(at + 4000, 12 * MIB), who=day)
             for who in range(6):
                 for at in range(0, 12 * MIB, MIB):
@@ -88,7 +114,7 @@ async def test_a_pin_stands_above_a_pattern(tmp_path, said):
         await store.put("tables/a", 3 * MIB, metadata=said)
         await to(store, "tables/a", "warm")
         for _ in range(2):
-            for at in (3 * MIB - 8, MIB, 2 * MIB, MIB // 2, MIB // 3):
+            for at in (3 * MIB - 8, MIB, 2 * MIB + 9, MIB // 2, 3 * MIB - 99, MIB // 3):
                 await read_range(store, "tables/a", at, at + 8)
             await store.days()
         assert await store.tier("tables/a") == ("warm" if said else "hot")
