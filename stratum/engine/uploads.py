@@ -364,21 +364,25 @@ def _upload_page(
     prefixes: list[bytes] = []
     last: tuple[bytes, str] | None = None
     base = UPLOAD_BY_KEY + bucket.encode() + b"/"
-    for row, _ in txn.scan(base + prefix, successor(base + prefix)):
-        key, _, raw_id = row[len(base) :].rpartition(b"\0")
-        place = (key, raw_id.decode())
-        if not _is_after(place, after):
-            continue
-        head, found, _ = key[len(prefix) :].partition(delimiter) if delimiter else (key, b"", b"")
-        folder = prefix + head + delimiter
-        if found and (folder in prefixes or after[0].startswith(folder)):
-            continue
-        if len(uploads) + len(prefixes) >= limit:
-            return UploadPage(uploads, prefixes, *(last or (b"", "")))
-        if found:
-            prefixes.append(folder)
-            last = (folder, "")
-        else:
+    start: bytes | None = base + max(prefix, after[0])
+    while start is not None:
+        rows, start = txn.scan(start, successor(base + prefix)), None
+        for row, _ in rows:
+            key, _, raw_id = row[len(base) :].rpartition(b"\0")
+            place = (key, raw_id.decode())
+            if not _is_after(place, after):
+                continue
+            head, found, _ = key[len(prefix) :].partition(delimiter) if delimiter else (key, b"", b"")
+            folder = prefix + head + delimiter
+            shown = bool(found) and after[0].startswith(folder)  # on an earlier page
+            if not shown and len(uploads) + len(prefixes) >= limit:
+                return UploadPage(uploads, prefixes, *(last or (b"", "")))
+            if found:
+                if not shown:
+                    prefixes.append(folder)
+                    last = (folder, "")
+                start = successor(base + folder)  # what lies below it is not read
+                break
             upload = load(txn, upload_key(place[1]), Upload)
             if upload is not None:
                 uploads.append((*place, upload))
