@@ -321,14 +321,19 @@ _restic_counts.ask_version = ("version",)
 _borg_counts.ask_version = ("--version",)
 
 ROWS = (
-    Row("restic", "init, two backups, check --read-data, restore and diff, forget --prune, check again", restic),
+    Row(
+        "restic",
+        "init, two backups, check --read-data, restore and diff, forget --prune, check again",
+        restic,
+        whole=True,
+    ),
     Row("borg", "init, two archives, two writers at once, check --verify-data, extract and diff, compact, check", borg),
     Row(
         "rsync",
         "-aHAX --delete and --inplace, each twice, with changes between, then back; -nic (by checksum) after each",
         rsync,
     ),
-    Row("tar", "an archive onto the mount, unpacked there, compared by tar -d and diff", tar),
+    Row("tar", "an archive onto the mount, unpacked there, compared by tar -d and diff", tar, whole=True),
     Row("git", "clone, fsck --full, commit, switch branches, gc, fsck, push", git),
     Row("duplicity", "full, incr, verify --compare-data, restore and diff", duplicity),
     Row("rdiff-backup", "two backups, verify now and before, compare, restore the older and diff", rdiff_backup),

@@ -22,6 +22,11 @@ mkdir -p "$TOOLS"
 for package in restic borgbackup rsync rsnapshot rdiff-backup duplicity git sqlite3 postgresql tar acl fuse3; do
     install_packages "$package" || say "$package cannot be had"
 done
+# Newer ones than Debian's, where they can be had: borgbackup is built from its sources.
+install_packages libacl1-dev libssl-dev liblz4-dev libzstd-dev libxxhash-dev || say "borgbackup is Debian's"
+for package in borgbackup rdiff-backup; do
+    (pip_once "$TOOLS/backup" "$package" "$package" "$package") || say "$package is Debian's"
+done
 pip_once "$ROOT/.venv-clients" awscli "$ROOT $AWSCLI" "$AWSCLI"
 # shellcheck disable=SC2086
 pip_once "$TOOLS/latest" clients "$LATEST" $LATEST
