@@ -1,12 +1,15 @@
 """Tiers on trial: moves under faults, real S3 servers as cold backends, and a film streamed from the cold.
 
-    python contrib/campaigns/tiers.py [--moves N] [--seed N] [--servers stratum moto rclone] [--film MIB] [--write]
+    python contrib/campaigns/tiers.py [--moves N] [--served N] [--seed N] [--servers stratum moto rclone] [--film MIB]
+                                      [--write]
 
 1. N moves between hot, warm and cold while one call in five of the remote backend fails in some way, the mover is
    killed now and then, and readers read: how many objects were lost, bytes wrong, objects and files left over.
-2. The backend against real servers, each a process of its own on loopback: what the suite of tests/engine asks of every
+2. N moves more (`--served`), to a moto server behind a line that fails as told: 500, 503, 403, cut, reset, short body,
+   wrong ETag, applied without an answer, over real HTTP.
+3. The backend against real servers, each a process of its own on loopback: what the suite of tests/engine asks of every
    backend, with a store's volumes (32 MiB, in parts).
-3. A real `stratum serve` with warm disks and a cold tier at each of the servers: write, `stratum tier move --wait`
+4. A real `stratum serve` with warm disks and a cold tier at each of the servers: write, `stratum tier move --wait`
    there and back, compare; then a film is streamed from the cold by a client that times every MiB.
 `--write`: the page docs/evidence/tiers.md. Ends with status 1 if a promise was broken.
 
@@ -45,6 +48,10 @@ from stratum.store.backends import Head
 from stratum.store.remote import RemoteBucket
 from tests.engine.crash import fast_folder
 from tests.engine.move_faults import Found, run_moves
+from tests.engine.remote import cold_tier as tier_of_test
+from tests.engine.s3_servers import ACCESS, SECRET, Servers
+from tests.engine.served_cold import ServedCold
+from tests.engine.troubled_line import TroubledLine
 
 PAGE = ROOT / "docs/evidence/tiers.md"
 MIB = 1 << 20
@@ -132,6 +139,20 @@ def cold_tier(server: Server) -> ColdTier:
         addressing="path",
         allow_private=True,
     )
+
+
+async def run_served(folder: Path, moves: int, seed: int, url: str) -> Found:
+    """Moves to a real server over a line that fails as told."""
+    os.environ["COLD_ACCESS"], os.environ["COLD_SECRET"] = ACCESS, SECRET
+    line = TroubledLine(url)
+    async with trio.open_nursery() as nursery:
+        await nursery.start(line.run)
+        limits = replace(Limits(), cold_request_time=1.0, cold_attempts=3)
+        backend = RemoteBucket(tier_of_test(line.url, addressing="path"), bytes(16), limits)
+        nursery.start_soon(backend.run)
+        found = await run_moves(folder, moves, seed, cold=ServedCold(line, backend, url))
+        nursery.cancel_scope.cancel()
+    return found
 
 
 async def check_server(server: Server) -> dict[str, float | bool]:
@@ -247,12 +268,33 @@ def table(title: str, results: dict[str, dict[str, object]]) -> list[str]:
     ]
 
 
-def page(found: Found | None, seconds: float, settings, servers, processes) -> str:
+def judged(found: Found) -> list[str]:
+    """What a run of moves came to."""
+    return [
+        "",
+        "| fault | calls |",
+        "|---|---|",
+        *[f"| {fault} | {count} |" for fault, count in sorted(found.faults.items())],
+        "",
+        "| judged | |",
+        "|---|---|",
+        f"| objects lost | {found.lost} |",
+        f"| bodies, ETags or attributes that were wrong | {found.wrong} |",
+        f"| reads beside it | {found.reads} |",
+        f"| of them refused with an error, while a fault was on | {found.refused_reads} |",
+        f"| orphans, remote objects or files, when all was quiet | {found.orphans} |",
+        f"| orphans that only a listing could find and collect | {found.swept} |",
+        "",
+        f"0 of {found.moves} bounds the rate at about {3 / found.moves:.4f} with 95 % confidence, for such faults.",
+    ]
+
+
+def page(found: Found | None, seconds: float, served: Found | None, settings, servers, processes) -> str:
     lines = ["# Tiers: moves under faults, and real servers behind the cold tier", ""]
     lines += [
-        f"`python contrib/campaigns/tiers.py --moves {settings.moves} --seed {settings.seed} --film {settings.film}"
-        f" --write`, {datetime.date.today()}, commit {commit_of(ROOT)}, Linux {platform.release()}, Python "
-        f"{platform.python_version()}, {os.cpu_count()} cores.",
+        f"`python contrib/campaigns/tiers.py --moves {settings.moves} --served {settings.served} "
+        f"--seed {settings.seed} --film {settings.film} --write`, {datetime.date.today()}, "
+        f"commit {commit_of(ROOT)}, Linux {platform.release()}, Python {platform.python_version()}, {os.cpu_count()} cores.",
         "",
     ]
     if found is not None:
@@ -261,23 +303,17 @@ def page(found: Found | None, seconds: float, settings, servers, processes) -> s
             f"{found.moves} moves between hot (4+2), warm (2+1) and cold in {seconds:.0f} s, {found.attempts} passes",
             f"of the mover, some killed under way; {sum(found.faults.values())} calls of the backend met a fault, and",
             f"{found.gone_remotely} times an object was missing there for a while.",
-            "",
-            "| fault | calls |",
-            "|---|---|",
-            *[f"| {fault} | {count} |" for fault, count in sorted(found.faults.items())],
-            "",
-            "| judged | |",
-            "|---|---|",
-            f"| objects lost | {found.lost} |",
-            f"| bodies, ETags or attributes that were wrong | {found.wrong} |",
-            f"| reads beside it | {found.reads} |",
-            f"| of them refused with an error, while a fault was on | {found.refused_reads} |",
-            f"| orphans, remote objects or files, when all was quiet | {found.orphans} |",
-            f"| orphans that only a listing could find and collect | {found.swept} |",
-            "",
-            f"0 of {found.moves} bounds the rate at about {3 / found.moves:.4f} with 95 % confidence, for such faults.",
+            *judged(found),
             "The remote is a fake that fails as told; the disks are real folders. Not covered: a remote that forgets",
             "what it has confirmed twice (put and head), other than as the outage that it then is.",
+            "",
+        ]
+    if served is not None:
+        lines += ["## Moves under faults, over real HTTP to a server of others", ""]
+        lines += [
+            f"{served.moves} moves, the cold tier a moto server in another process, behind a line that fails at the",
+            f"level of bytes; {served.gone_remotely} times an object was missing there for a while.",
+            *judged(served),
             "",
         ]
     if servers:
@@ -299,6 +335,7 @@ def page(found: Found | None, seconds: float, settings, servers, processes) -> s
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--moves", type=int, default=2000)
+    parser.add_argument("--served", type=int, default=200, help="moves over real HTTP")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--servers", nargs="*", default=["stratum", "moto", "rclone"])
     parser.add_argument("--film", type=int, default=160, help="MiB")
@@ -310,7 +347,13 @@ def main() -> int:
         with tempfile.TemporaryDirectory(dir=fast_folder()) as folder:
             found = trio.run(run_moves, Path(folder), settings.moves, settings.seed)
         print(found, flush=True)
-    seconds = time.monotonic() - begun
+    seconds, served = time.monotonic() - begun, None
+    if settings.served:
+        others = Servers()
+        with tempfile.TemporaryDirectory(dir=fast_folder()) as folder:
+            served = trio.run(run_served, Path(folder), settings.served, settings.seed, others.url("moto"))
+        others.close()
+        print(served, flush=True)
     servers, processes = {}, {}
     for name in settings.servers:
         with server_of(name) as server:
@@ -320,9 +363,10 @@ def main() -> int:
                 processes[name] = check_process(server, settings.film)
                 print(name, processes[name], flush=True)
     if settings.write:
-        PAGE.write_text(page(found, seconds, settings, servers, processes))
+        PAGE.write_text(page(found, seconds, served, settings, servers, processes))
     good = all(is_good(each) for each in (*servers.values(), *processes.values()))
-    return 0 if good and (found is None or (found.lost, found.wrong, found.orphans) == (0, 0, 0)) else 1
+    clean = all((each.lost, each.wrong, each.orphans) == (0, 0, 0) for each in (found, served) if each is not None)
+    return 0 if good and clean else 1
 
 
 if __name__ == "__main__":
