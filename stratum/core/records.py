@@ -269,8 +269,15 @@ class Disk(msgspec.Struct, frozen=True, array_like=True):
 
     identity: str
     own_filesystem: bool
-    path: str  # where it was last seen; advice for messages only
+    path: str  # where it was last seen; advice for messages, unless `added`
     tier: str = ""  # which set of disks it is of; empty: hot
+    added: bool = False  # by command, while the store ran: its path is looked at whether the settings name it or not
+
+
+class Leaving(msgspec.Struct, frozen=True, array_like=True):
+    """A disk slot is to be emptied, since when (ns)."""
+
+    since: int
 
 
 class Credential(msgspec.Struct, frozen=True, array_like=True):

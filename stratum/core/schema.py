@@ -41,6 +41,7 @@ Room: stratum/core. May import: core.txn.
     H  hours             H | group (4 bytes)                        bytes    (visits by hour; core/patterns.py)
     P  packed            P | volume                                 Packed   (engine/packing.py)
     R  roles             R | name                                   Role     (core/roles.py)
+    L  leaving disks     L | slot                                   Leaving  (engine/relocator.py)
     Q  usage             Q | b | bucket root, or Q | o | owner      Usage    (core/quotas.py)
     I  inventories       I | bucket | 0 | id                        InventoryRun (a list to come; core/inventory.py)
     O  outgoing          O | target | 0 | number                    Outgoing (to be replicated; core/replication.py)
@@ -69,6 +70,7 @@ LEFT_SHARDS, LEFT_HELD, WISH = b"j", b"l", b"s"
 BLOCK, TOUCH, GROUP, HISTORY, YARDSTICK, WEEK = b"E", b"T", b"G", b"D", b"Y", b"W"
 ROLE, SESSION_KEY, INVENTORY_RUN, OUTGOING = b"R", b"S", b"I", b"O"
 LAST_USE, PACKED, HOUR_PROFILE, CONTENT_CLASS = b"U", b"P", b"H", b"C"
+LEAVING = b"L"
 USAGE = b"Q"
 NOT_PUBLISHED = b"N"
 BUCKET_USAGE, OWNER_USAGE = USAGE + b"b", USAGE + b"o"
@@ -253,6 +255,11 @@ def outgoing_key(target: str, number: int) -> bytes:
 def role_key(name: str) -> bytes:
     """Key of a Role."""
     return ROLE + name.encode()
+
+
+def leaving_key(slot: int) -> bytes:
+    """Key of a Leaving."""
+    return LEAVING + _ID.pack(slot)
 
 
 def bucket_usage_key(root: int) -> bytes:

@@ -27,6 +27,7 @@ from stratum.engine.configurations import Configurations
 from stratum.engine.consequences import Consequences
 from stratum.engine.contents import Contents
 from stratum.engine.credentials import Credentials, RootCredential
+from stratum.engine.disk_changes import DiskChanges
 from stratum.engine.disk_events import DiskEvents
 from stratum.engine.file_facts import FileFacts
 from stratum.engine.files import Files
@@ -45,6 +46,7 @@ from stratum.engine.packing import Packing, packing_of
 from stratum.engine.pattern_watch import PatternWatch
 from stratum.engine.quotas import Quotas
 from stratum.engine.reaper import Reaper
+from stratum.engine.relocator import Relocator
 from stratum.engine.repairer import Repairer
 from stratum.engine.replications import Replications
 from stratum.engine.roles import Roles
@@ -101,6 +103,8 @@ class Engine:
     follow_ups: FollowUps
     tiers: Tiers
     quotas: Quotas
+    relocator: Relocator
+    disk_changes: DiskChanges
     now_ns: Callable[[], int]
     file_facts: FileFacts = field(init=False)
     heat: Heat = field(init=False)
@@ -221,7 +225,8 @@ async def _put_together(
     scrubber, compactor = Scrubber(around, volumes, repairer, limits), Compactor(around, limits)
     followers = follow_ups(around, objects, settings, store.store_id)
     events = DiskEvents(store, volumes, repairer, limits.repair_interval)
-    watch = disk_watch(store, settings, events.replaced, events.returned, now_ns)
+    watch = disk_watch(store, events.replaced, events.returned, now_ns)
+    relocator = Relocator(around, volumes, store.disks, limits)
     for slot in store.replaced:
         events.replaced(slot, store.records[slot])
     engine = Engine(
@@ -250,12 +255,14 @@ async def _put_together(
         follow_ups=followers,
         tiers=Tiers(around, volumes, store.disks, backends, settings),
         quotas=quotas,
+        relocator=relocator,
+        disk_changes=DiskChanges(around, store, volumes, relocator, watch, settings),
         now_ns=now_ns,
     )
     _let_decide(engine, around)
     await first.attempt(quotas.start, files.free_orphans, keys.start)
     services: list[Callable[[], Awaitable[None]]] = [first.run, ids.run, volumes.run, events.run, watch.run]
-    services += [repairer.run, engine.reaper.run, scrubber.run, compactor.run, files.run, quotas.run]
+    services += [repairer.run, engine.reaper.run, scrubber.run, compactor.run, files.run, quotas.run, relocator.run]
     return engine, [*services, *followers.services, *_of_tiers(engine)]
 
 

@@ -10,6 +10,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import msgspec
+
 from stratum.core.config import Settings
 from stratum.core.errors import ForeignDisk, StratumError
 from stratum.core.records import Disk as DiskRecord
@@ -38,11 +40,27 @@ class OpenedStore:
     remembered: dict[int, DiskRecord]  # what store.json says: not yet the disks that `replaced` others
     open_disk: OpenDisk
     replaced: list[int]  # slots whose disk is a new, empty one: every shard must be rebuilt
+    paths: dict[Path, str]  # where disks are looked for, and of which tier those are
+    removed: list[str]  # identities of disks that were taken out for good
 
     def remember(self, slot: int, record: DiskRecord) -> None:
         """Note in store.json which disk is in a slot now, once its shards are queued for repair. Blocking."""
+        before = self.remembered.get(slot)
+        if before is not None and before.added and before.path == record.path:
+            record = msgspec.structs.replace(record, added=True)
         self.records[slot] = self.remembered[slot] = record
-        write_store_file(self.data, self.store_id, self.remembered)
+        self._write()
+
+    def forget(self, slot: int) -> None:
+        """Note in store.json that there is no such slot any more, and that its disk is not ours. Blocking."""
+        record = self.records.pop(slot, None) or self.remembered.get(slot)
+        self.remembered.pop(slot, None)
+        if record is not None:
+            self.removed.append(record.identity)
+        self._write()
+
+    def _write(self) -> None:
+        write_store_file(self.data, self.store_id, self.remembered, self.removed)
 
 
 def open_store(settings: Settings, now_ns: Callable[[], int], open_disk: OpenDisk = FolderDisk) -> OpenedStore:
@@ -50,40 +68,49 @@ def open_store(settings: Settings, now_ns: Callable[[], int], open_disk: OpenDis
     folder = Path(settings.data)
     make_folder(folder)
     data = FolderDisk(-1, folder)
-    paths = paths_of(settings)
-    known = read_store_file(data) or _from_disks(paths, open_disk)
+    known = read_store_file(data) or _from_disks(list(paths_of(settings)), open_disk)
+    paths = {**_added(known.disks), **paths_of(settings)}
+    order = sorted(paths, key=lambda path: path not in paths_of(settings))  # those of the settings first
     store_id = bytes.fromhex(known.store)
-    joined = join(paths, known.disks, store_id, created=now_ns(), open_disk=open_disk, tiers=tiers_of(settings))
+    joined = join(
+        order, known.disks, store_id, created=now_ns(), open_disk=open_disk, tiers=paths, removed=known.removed
+    )
     for path, reason in joined.problems:
         log.error("%s is not used: %s", path, reason)
     if not joined.disks:
         raise ForeignDisk("none of the disks can be used: " + "; ".join(f"{p}: {why}" for p, why in joined.problems))
     replaced = _replaced(known, joined)
+    kept = {slot for slot, record in known.disks.items() if record.added}
+    joined.records = {
+        slot: msgspec.structs.replace(record, added=slot in kept) for slot, record in joined.records.items()
+    }
     records = {**known.disks, **joined.records}
     remembered = {**known.disks, **{slot: record for slot, record in joined.records.items() if slot not in replaced}}
     if remembered != known.disks:
-        write_store_file(data, store_id, remembered)
-    disks = Disks(joined.disks, settings.limits, absent=joined.absent, tiers=_tiers_of_slots(records, joined, settings))
+        write_store_file(data, store_id, remembered, known.removed)
+    disks = Disks(joined.disks, settings.limits, absent=joined.absent, tiers=_tiers_of_slots(records, joined, paths))
     meta = Meta.open(folder / INDEX_FOLDER, disks, settings.journal_copies, store_id, settings.limits)
     if meta.recovery.kind in ("rolled-forward", "rebuilt"):
         log.warning(
             "the index was %s: %s (%d records)", meta.recovery.kind, meta.recovery.reason, meta.recovery.records
         )
-    return OpenedStore(store_id, data, disks, meta, records, remembered, open_disk, replaced)
+    return OpenedStore(
+        store_id, data, disks, meta, records, remembered, open_disk, replaced, paths, list(known.removed)
+    )
 
 
-def paths_of(settings: Settings) -> list[Path]:
-    """Where the disks are, those of the hot tier first."""
-    return [Path(path) for path in (*settings.disks, *(settings.warm.disks if settings.warm else ()))]
+def paths_of(settings: Settings) -> dict[Path, str]:
+    """Where the settings say that disks are, those of the hot tier first, and the tier of each."""
+    warm = settings.warm.disks if settings.warm else ()
+    return {Path(path): "" for path in settings.disks} | {Path(path): WARM for path in warm}
 
 
-def tiers_of(settings: Settings) -> dict[Path, str]:
-    """The tiers of the paths that are not for hot."""
-    return {Path(path): WARM for path in settings.warm.disks} if settings.warm else {}
+def _added(known: Mapping[int, DiskRecord]) -> dict[Path, str]:
+    """Where disks are that were added by command."""
+    return {Path(record.path): record.tier for record in known.values() if record.added}
 
 
-def _tiers_of_slots(records: Mapping[int, DiskRecord], joined: Joined, settings: Settings) -> dict[int, str]:
-    tiers = tiers_of(settings)
+def _tiers_of_slots(records: Mapping[int, DiskRecord], joined: Joined, tiers: Mapping[Path, str]) -> dict[int, str]:
     named = {slot: tiers.get(Path(absent.path), "") for slot, absent in joined.absent.items()}
     known = {slot: record.tier for slot, record in records.items() if slot in joined.disks or slot in joined.absent}
     return {**named, **known}
@@ -119,7 +146,6 @@ async def close_store(store: OpenedStore) -> None:
 
 def disk_watch(
     store: OpenedStore,
-    settings: Settings,
     on_replaced: Callable[[int, DiskRecord], None],
     on_returned: Callable[[int], None],
     now_ns: Callable[[], int],
@@ -129,8 +155,8 @@ def disk_watch(
         store.disks,
         store.store_id,
         known=store.records,
-        paths=paths_of(settings),
-        tiers=tiers_of(settings),
+        paths=list(store.paths),
+        tiers=store.paths,
         on_replaced=on_replaced,
         on_returned=on_returned,
         now_ns=now_ns,

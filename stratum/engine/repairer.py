@@ -16,6 +16,7 @@ from stratum.core.config import Limits
 from stratum.core.errors import StratumError
 from stratum.core.records import Repair, Volume, decode
 from stratum.core.schema import REPAIR, VOLUME, repair_key, volume_key
+from stratum.core.tiers import intend_shards
 from stratum.core.txn import Txn, load, save, scan_records, successor
 from stratum.engine.surroundings import Surroundings
 from stratum.store.disks import Disks
@@ -78,16 +79,20 @@ class Repairer:
         if slot is None:
             return
         with self._volumes.exclusive(number):
+            if slot != volume.slots[shard]:
+                await self._around.meta.write(lambda txn: intend_shards(txn, number, [slot]))
             await self._volumes.rebuild(number, volume, shard, slot)
             self.rebuilt += 1
             await self._done(number, shard, slot)
 
     def _target(self, volume: Volume, shard: int) -> int | None:
-        """The shard's own disk if it is in service, else one that holds no shard of this volume."""
-        in_service = self._disks.in_service(volume.tier)
-        if volume.slots[shard] in in_service:
-            return volume.slots[shard]
-        return next((slot for slot in in_service if slot not in volume.slots), None)
+        """The shard's own disk if it is in service, else the one with most room that holds no shard of this volume."""
+        own, taking = volume.slots[shard], self._disks.taking(volume.tier)
+        others = [slot for slot in taking if slot not in volume.slots]
+        if own in taking or (own in self._disks.in_service(volume.tier) and not others):
+            return own
+        spaces = self._disks.room(others)
+        return max(spaces, key=lambda slot: spaces[slot].free, default=None)
 
     async def _done(self, number: int, shard: int, slot: int | None) -> None:
         def change(txn: Txn) -> None:
@@ -95,6 +100,7 @@ class Repairer:
             volume = load(txn, volume_key(number), Volume)
             if volume is not None and slot is not None and shard < len(volume.slots) and volume.slots[shard] != slot:
                 slots = tuple(slot if i == shard else old for i, old in enumerate(volume.slots))
+                intend_shards(txn, number, [volume.slots[shard]])  # its old disk may come back
                 save(txn, volume_key(number), msgspec.structs.replace(volume, slots=slots))
 
         await self._around.meta.write(change)

@@ -13,12 +13,13 @@ Invariants
     I3  An empty folder where a file system of its own was mounted before, and none is now, is a mount that is
         missing: it is left alone.
     I4  Claiming can be cut off anywhere: a claimed disk that no record knows is taken for its slot again, as new.
+    I6  A disk that was taken out of the store for good never comes back by itself.
     I5  An empty folder named for one tier never takes the slot of a disk of another.
 """
 
 import secrets
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -153,11 +154,12 @@ def assign(
     known: Mapping[int, DiskRecord],
     store_id: bytes,
     occupied: frozenset[int] = frozenset(),
+    removed: Collection[str] = (),
 ) -> Assignment:
     """Decide which disk belongs into which slot.
 
     `sights`: by place, the slot that an empty folder found there prefers. `known`: the records of the slots.
-    `occupied`: slots that have their disk already.
+    `occupied`: slots that have their disk already. `removed`: identities that are not of the store any more.
     """
     found = Assignment(occupied=occupied)
     slot_of = {record.identity: slot for slot, record in known.items()}
@@ -169,6 +171,8 @@ def assign(
             empties.append((place, sight))
         elif sight.identity.store != store_id.hex():
             found.problems.append((sight.path, f"belongs to another store ({sight.identity.store})"))
+        elif sight.identity.disk in removed:
+            found.problems.append((sight.path, "was removed from this store; empty it to use it again"))
         elif sight.identity.disk in slot_of:
             _put(found, found.known, slot_of[sight.identity.disk], sight)
         elif sight.identity.slot not in known:
@@ -244,11 +248,13 @@ def join(
     created: int | None = None,
     open_disk: OpenDisk = FolderDisk,
     tiers: Mapping[Path, str] | None = None,
+    removed: Collection[str] = (),
 ) -> Joined:
     """Find the disks of a store at `paths`, and claim the empty folders that may be claimed. Blocking.
 
     `known` is what the store remembers; if it is empty the store is new and folders that do not exist are made.
     `created`: the time for new identities, nanoseconds (default: now). `tiers`: of the paths that are not for hot.
+    `removed`: see `assign`.
     """
     created = time.time_ns() if created is None else created
     sights = {}
@@ -256,7 +262,7 @@ def join(
         if not known:
             _make_if_missing(path)
         sights[place] = look(place, path, open_disk, (tiers or {}).get(path, ""))
-    joined = settle(assign(sights, known, store_id), known, store_id, created)
+    joined = settle(assign(sights, known, store_id, removed=removed), known, store_id, created)
     reasons = dict(joined.problems)
     for place, path in enumerate(paths):
         if path in reasons and place not in joined.disks and place not in joined.absent:

@@ -8,7 +8,7 @@ written anew from the disks. Layout: docs/format.md, "store.json".
 """
 
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import msgspec
 
@@ -26,6 +26,7 @@ class StoreFile(msgspec.Struct, frozen=True, kw_only=True):
     format: int
     store: str  # 32 hex digits
     disks: dict[int, DiskRecord]
+    removed: list[str] = []  # identities that were taken out of the store for good
 
 
 def read_store_file(data: Disk) -> StoreFile | None:
@@ -47,9 +48,9 @@ def read_store_file(data: Disk) -> StoreFile | None:
     return found
 
 
-def write_store_file(data: Disk, store_id: bytes, disks: Mapping[int, DiskRecord]) -> None:
+def write_store_file(data: Disk, store_id: bytes, disks: Mapping[int, DiskRecord], removed: Sequence[str] = ()) -> None:
     """Write store.json so that a cut leaves the old or the new one."""
-    raw = msgspec.json.encode(StoreFile(format=FORMAT, store=store_id.hex(), disks=dict(disks)))
+    raw = msgspec.json.encode(StoreFile(format=FORMAT, store=store_id.hex(), disks=dict(disks), removed=list(removed)))
     temporary = f"{NAME}.tmp-{secrets.token_hex(4)}"
     file = data.create(temporary, purpose="store")
     try:

@@ -57,7 +57,7 @@ class VolumeRepair:
         return bad
 
     async def rebuild(self, number: int, volume: Volume, shard: int, slot: int) -> bool:
-        """Put a good shard on the disk in `slot` (X1); False if one was there already (X2).
+        """Put a good shard on the disk in `slot`, its own or another (X1); False if one was there already (X2).
 
         Raises TooFewShards, DiskFailed, StoreFull.
         """
@@ -73,6 +73,10 @@ class VolumeRepair:
             await self._drop(slot, temporary)
             raise
         return True
+
+    async def trouble(self, number: int, volume: Volume, shard: int, slot: int) -> str:
+        """What is wrong with a shard on the disk in `slot`; empty: nothing. Raises DiskFailed."""
+        return await self._judge(number, volume, shard, self._disks.get(slot))
 
     async def remove_from(self, slot: int, number: int, *, durably: bool = False, unfinished: bool = False) -> None:
         """Delete a volume's files on a disk; `durably`: no power cut brings them back; `unfinished`: only those.
@@ -102,7 +106,7 @@ class VolumeRepair:
         sources = {
             other: self._disks.get(slot)
             for other, slot in enumerate(volume.slots)
-            if other != shard and slot in self._disks.in_service()
+            if (other != shard or slot != disk.slot) and slot in self._disks.in_service()
         }
         with ExitStack() as stack:
             headers = {other: self._header(number, volume, other) for other in sources}
@@ -175,13 +179,23 @@ class _Rebuild:
         stop = min(self._position + STEP, self._volume.shard_bytes)
         frames: list[Buffer] = []
         while self._position < stop:
-            good = self._good_cells(progress)
-            (cell,) = decode(self._volume.k, self._volume.m, good, [self._shard])
+            cell = self._cell(progress)
             frames += (frame_header(self._writer.seed, self._position, cell), cell)
             self._position += FRAME_HEADER_BYTES + len(cell)
         progress.disk = self._writer.disk
         self._writer.append(frames)
         return self._position < self._volume.shard_bytes
+
+    def _cell(self, progress: Progress) -> Buffer:
+        """The next cell: of the shard itself, where it is to rest elsewhere and is good; else from k others."""
+        cursor = self._cursors.get(self._shard)
+        if cursor is not None:
+            progress.disk = self._sources[self._shard]
+            try:
+                return cursor.cell(self._position)
+            except (BadShard, DiskFailed):
+                del self._cursors[self._shard]
+        return decode(self._volume.k, self._volume.m, self._good_cells(progress), [self._shard])[0]
 
     def _open_sources(self, progress: Progress) -> None:
         for shard, disk in self._sources.items():

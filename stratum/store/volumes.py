@@ -146,6 +146,10 @@ class Volumes:
             raise TooFewDisks(f"there is no tier {tier!r} with disks")
         return warm.k, warm.parity
 
+    def shards_of(self, tier: str) -> int:
+        """Shards of a tier's new volumes; 0: there is no such tier."""
+        return sum(self._code(tier)) if tier == HOT or self._settings.warm is not None else 0
+
     def has_room(self, tier: str) -> str:
         """Why nothing can be written to a tier; empty: it can."""
         try:
@@ -335,6 +339,14 @@ class Volumes:
         if await self._repair.rebuild(number, volume, shard, slot):
             self._shards.forget(number)
         self._reader.forget(number, shard)
+
+    async def trouble(self, number: int, volume: Volume, shard: int, slot: int) -> str:
+        """What is wrong with a shard on the disk in `slot`; empty: nothing. Raises DiskFailed."""
+        return await self._repair.trouble(number, volume, shard, slot)
+
+    def is_open_on(self, slot: int) -> bool:
+        """Is any volume with a shard in `slot` still being written, or not yet saved as sealed?"""
+        return any(slot in volume.record().slots for volume in self._placed.values())
 
     async def remove(self, number: int, volume: Volume) -> None:
         """Delete a volume's files on the disks in service (the reaper's)."""

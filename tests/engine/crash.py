@@ -26,6 +26,7 @@ from stratum.engine.engine import Engine, open_engine
 from stratum.engine.mover import Mover
 from stratum.engine.packing import Packing
 from stratum.engine.reaper import Reaper
+from stratum.engine.relocator import Relocator
 from stratum.engine.repairer import Repairer
 from stratum.engine.scrubber import Scrubber
 from stratum.engine.sweeper import Sweeper
@@ -92,7 +93,7 @@ async def _sleep_forever(self: object, task_status: object = None) -> None:
 def quiet_services() -> Iterator[None]:
     """Keep services that work by the clock from working: the test makes their passes."""
     with ExitStack() as stack:
-        for service in (Repairer, Reaper, Scrubber, DiskWatch, Mover, Sweeper, Packing):
+        for service in (Repairer, Reaper, Scrubber, DiskWatch, Mover, Sweeper, Packing, Relocator):
             stack.enter_context(patch.object(service, "run", _sleep_forever))
         yield
 
@@ -112,12 +113,14 @@ def copy_of(disk: FakeDisk) -> FakeDisk:
 class World:
     """The disks of one store, the folder of its index, and engines on them, one after another."""
 
-    def __init__(self, folder: Path, limits: Limits = SMALL, *, tiers: bool = False) -> None:
+    def __init__(self, folder: Path, limits: Limits = SMALL, *, tiers: bool = False, spare: int = 0) -> None:
+        """`spare`: disks that the settings do not name."""
         self.folder = folder
+        self.spare = spare
         self.limits = limits
         self.tiers = tiers
         self.cold = FakeBackend()  # somebody else's machine: our power cuts do not reach it
-        paths = [folder / "disks" / str(slot) for slot in range(DISKS + WARM_DISKS * tiers)]
+        paths = [folder / "disks" / str(slot) for slot in range(DISKS + WARM_DISKS * tiers + spare)]
         self.disks = {str(path): FakeDisk(slot, name=str(path)) for slot, path in enumerate(paths)}
         self.away: set[int] = set()  # disks (by number of the path) that are not there
         self.clock = Clock()
@@ -142,7 +145,7 @@ class World:
     async def engine(self, *, quiet: bool = True) -> Iterator[Engine]:
         """Run an engine; `quiet`: without the services that work by the clock."""
         paths = [Path(path) for path in self.disks]
-        warm = WarmTier(disks=tuple(paths[DISKS:]), k=2, parity=1) if self.tiers else None
+        warm = WarmTier(disks=tuple(paths[DISKS : DISKS + WARM_DISKS]), k=2, parity=1) if self.tiers else None
         settings = Settings(data=self.folder / "data", disks=tuple(paths[:DISKS]), warm=warm, limits=self.limits)
         cold = [self.cold] if self.tiers else []
         with quiet_services() if quiet else nullcontext():
@@ -153,7 +156,7 @@ class World:
 
     def twin(self, folder: Path) -> "World":
         """The same store again, in `folder`, as it rests on disk now."""
-        twin = World(folder, self.limits, tiers=self.tiers)
+        twin = World(folder, self.limits, tiers=self.tiers, spare=self.spare)
         twin.cold.objects = dict(self.cold.objects)
         twin.clock.ns = self.clock.ns
         for (path, empty), disk in zip(list(twin.disks.items()), self.disks.values(), strict=True):
