@@ -37,7 +37,7 @@ def page(found: Any, settings: Any, date: str, commit: str) -> str:
             "Each row works in a bucket of its own. Its last word is the program's own verification; then every object "
             "of the bucket is read over S3 and its SHA-256 compared with the file, the keys with what a walk of the "
             "mount finds, and `aws s3 sync` (both directions, with --delete, as a dry run) and `rclone check` must "
-            "find no difference between mount and endpoint. restic, rsync and tar take a whole tree, the others a part."
+            "find no difference between mount and endpoint. restic and tar take a whole tree, the others a part of it."
         ),
         _table(found.outcomes),
         _wrapped(
