@@ -95,5 +95,5 @@ class Production:
             exposure=table[np.clip(age, 0, len(table) - 1)],
             group_rate=rates[self._group], sweep_rate=sweeps[self._group], at_hand=e.at_hand,
             today_visits=e.visits, today_gb=e.gb_read,
-            spent=self._spent, values=self._values,
+            spent=self._spent, values=tuple(np.where(e.alive, value, 0.0) for value in self._values),
         )  # fmt: skip

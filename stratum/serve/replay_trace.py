@@ -9,9 +9,11 @@ before the first `/` of its name.
 
 import csv
 import gzip
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
+from operator import itemgetter
 from pathlib import Path
 
 import click
@@ -67,11 +69,11 @@ def _rows(path: Path, columns: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
         missing = [name for name in columns if name not in header]
         if missing:
             raise click.ClickException(f"{path}: no column {', '.join(missing)} in its first line")
-        wanted = [header.index(name) for name in columns]
+        wanted, width = itemgetter(*(header.index(name) for name in columns)), len(header)
         for row in reader:
-            if len(row) < len(header):
-                raise click.ClickException(f"{path}, line {reader.line_num}: {len(row)} fields of {len(header)}")
-            yield tuple(row[index] for index in wanted)
+            if len(row) < width:
+                raise click.ClickException(f"{path}, line {reader.line_num}: {len(row)} fields of {width}")
+            yield wanted(row)
 
 
 def read_inventory(path: Path) -> Inventory:
@@ -91,7 +93,8 @@ def read_events(path: Path, progress: Progress) -> Iterator[Event]:
     """The reads of an events file. Raises ClickException."""
     for line, (time, name, op, sent) in enumerate(_rows(path, ("time", "object", "op", "bytes")), start=2):
         if op == "GET":
-            yield _day(time, path, line), name, _whole(sent, path, line)
+            day = time[:10] if time[-1:] == "Z" else _day(time, path, line)
+            yield day, name, int(sent) if sent.isdigit() else _whole(sent, path, line)
         if not line % 10_000:
             progress(10_000)
 
@@ -117,7 +120,7 @@ def assembled(inventory: Inventory, events: Iterator[Event]) -> Trace:
     """Columns of an inventory and its events. Raises ClickException if there is nothing to replay."""
     index = {name: at for at, name in enumerate(inventory.names)}
     sizes = inventory.sizes
-    found: dict[str, dict[int, list[int]]] = {}
+    found: dict[str, dict[int, list[int]]] = defaultdict(dict)
     unknown = count = 0
     for day, name, sent in events:
         count += 1
@@ -125,10 +128,14 @@ def assembled(inventory: Inventory, events: Iterator[Event]) -> Trace:
         if unit is None:
             unknown += 1
             continue
-        seen = found.setdefault(day, {}).setdefault(unit, [0, 0])
-        size = sizes[unit]
-        seen[0] += max(1, (2 * sent + size) // (2 * size)) if size else 1
-        seen[1] += sent
+        size, today = sizes[unit], found[day]
+        reads = ((2 * sent + size) // (2 * size) or 1) if size else 1
+        seen = today.get(unit)
+        if seen is None:
+            today[unit] = [reads, sent]
+        else:
+            seen[0] += reads
+            seen[1] += sent
     if not index or not found:
         raise click.ClickException("nothing to replay: no object of the inventory is read in the events")
     days = {text: _date(text) for text in {*inventory.created, *found}}

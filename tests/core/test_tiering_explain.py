@@ -50,7 +50,7 @@ def test_an_explanation_names_tiers_money_and_what_would_change_it():
     assert explain(decision) == (
         "warm: no other tier is cheaper by more than the move there; expected reads: a full read every 5.35 days; "
         "hot would cost 0.0381 USD more a month; cold would cost 0.0362 USD more a month. "
-        "Hotter above a full read every 1.91 days, colder below a full read every 8.89 days; "
+        "Hotter above a full read every 1.94 days, colder below a full read every 8.89 days; "
         "next look in 32 days, or when it is read."
     )
 

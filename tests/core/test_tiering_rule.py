@@ -89,9 +89,9 @@ def test_a_spike_is_many_visits_far_above_the_usual_and_not_by_chance():
 
 def test_tiny_objects_stay_where_they_are():
     days = [IDLE] * 40
-    assert decided(lived(days, gb=8e-5, group=QUIET)) == ("warm", "SMALL")  # the fee of the move is what holds it
+    assert decided(lived(days, gb=6e-5, group=QUIET)) == ("warm", "SMALL")  # the fee of the move is what holds it
     free = replace(BOOK, tier=replace(BOOK.tier, cold=replace(BOOK.tier.cold, move_in_usd_per_object=0.0)))
-    assert decided(lived(days, gb=8e-5, group=QUIET), book=free)[0] == "cold"
+    assert decided(lived(days, gb=6e-5, group=QUIET), book=free)[0] == "cold"
     assert decided(lived(days, gb=5e-4, group=QUIET))[0] == "cold"
     assert decided(lived(days, gb=5e-4, group=QUIET), replace(PLAIN, floor_days=1.0)) == ("warm", "SMALL")
 

@@ -19,6 +19,8 @@ from stratum.core.tiering.groups import after as group_after
 from stratum.core.tiering.policy import Policy
 from stratum.core.tiering.rule import REASONS, outcome
 from stratum.core.tiering.situation import on_evening
+from stratum.s3.access_log import Exchange, line
+from stratum.s3.http import Request, Response
 from stratum.serve.cli import main
 from stratum.serve.replay_baselines import BASELINES, baseline
 from stratum.serve.replay_columns import COLUMNS
@@ -166,6 +168,8 @@ def test_an_object_costs_nothing_before_it_exists():
     trace = trace_of(history, [1.0, 1.0], born=[0, 8])
     run = replay(trace, BOOK, baseline("always-warm", trace, BOOK), 1)
     assert run.cost == pytest.approx([10 * 0.002, 2 * 0.002 + 0.004])
+    late = replay(trace, BOOK, Production(trace, BOOK, Policy(bound=1.0, credit_days=0.0), 1), 1, listing=True)
+    assert all(step >= trace.born[u] for step, units, *_ in late.listed for u in units)
 
 
 @pytest.fixture
@@ -242,3 +246,10 @@ def test_access_logs_are_read_as_events(tmp_path):
     text = line.format(op="GET", status=206) + line.format(op="HEAD", status=200) + line.format(op="GET", status=404)
     (tmp_path / "log").write_text(text + "not a line\n")
     assert list(read_logs((tmp_path / "log",), lambda _: None)) == [("2026-02-07", "films/a b.mp4", 500)]
+
+
+def test_the_access_logs_that_stratum_writes_are_read_as_events(tmp_path):
+    request = Request(method="GET", raw_path=b"/films/a%20b.mp4", peer="192.0.2.3", request_id="3E57")
+    exchange = Exchange(request, None, "", 0.0, 1_770_000_000, "host")
+    (tmp_path / "log").write_bytes(line(exchange, Response(status=206), owner="own", sent=5, turnaround=0.0))
+    assert list(read_logs((tmp_path / "log",), lambda _: None)) == [("2026-02-02", "films/a b.mp4", 5)]

@@ -33,8 +33,9 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     half_life_days: float = 90.0
     # How many days of reads of average size the measured reads-per-active-day must outweigh.
     habit_days: float = 4.0
-    # The stretch over which a saving is counted; of the order of T*. A forecast is not trusted for longer.
-    horizon_days: float = 60.0
+    # The stretch over which a saving is counted: as long as evidence is remembered, and longer than the longest T* that
+    # was seen (73 days), or else a move that pays after T* would never be made.
+    horizon_days: float = 90.0
     # A saving must exceed the move by this share, so that ties and rounding move nothing.
     margin: float = 0.1
     # A move down needs this share of T* of observation, at most warm_up_days. More was measured to cost more than it
