@@ -31,7 +31,7 @@ Room: stratum/core. May import: core.txn.
     l  left with others  l | backend | 0 | key                      LeftHeld (the reaper's; core/tiers.py)
     s  wished moves      s | volume                                 Wish     (what is to be moved; engine/mover.py)
     E  evidence          E | volume / 65                            bytes    (core/tiering/blocks.py)
-    T  touches           T | day (4 bytes) | volume                 bytes    (what a day brought; core/tiering/blocks.py)
+    T  touches           T | day (4 bytes) | volume                 bytes    (of a day; core/tiering/blocks.py)
     G  groups            G | number (4 bytes)                       Group    (core/tiering/tables.py, as all below)
     D  decisions         D | volume                                 History
     Y  yardsticks        Y | name                                   PriceBook, Policy, State
@@ -45,6 +45,7 @@ Room: stratum/core. May import: core.txn.
     Q  usage             Q | b | bucket root, or Q | o | owner      Usage    (core/quotas.py)
     I  inventories       I | bucket | 0 | id                        InventoryRun (a list to come; core/inventory.py)
     O  outgoing          O | target | 0 | number                    Outgoing (to be replicated; core/replication.py)
+    M  users by e-mail   M | address in lower case | 0 | user       int 1    (since 0.3; engine/users.py)
     S  session key       S                                          SessionKey (seals tokens; core/sessions.py)
     N  not published     N | inode                                  int 1    (a file that was made and not closed yet)
 
@@ -68,7 +69,7 @@ VERSION, NULL_VERSION, CONFIGURATION, USER, EVENT, DUE = b"w", b"z", b"f", b"y",
 NAMED_KEY = b"m"
 LEFT_SHARDS, LEFT_HELD, WISH = b"j", b"l", b"s"
 BLOCK, TOUCH, GROUP, HISTORY, YARDSTICK, WEEK = b"E", b"T", b"G", b"D", b"Y", b"W"
-ROLE, SESSION_KEY, INVENTORY_RUN, OUTGOING = b"R", b"S", b"I", b"O"
+ROLE, SESSION_KEY, INVENTORY_RUN, OUTGOING, BY_EMAIL = b"R", b"S", b"I", b"O", b"M"
 LAST_USE, PACKED, HOUR_PROFILE, CONTENT_CLASS = b"U", b"P", b"H", b"C"
 LEAVING = b"L"
 USAGE = b"Q"
@@ -250,6 +251,11 @@ def outgoing_prefix(target: str) -> bytes:
 def outgoing_key(target: str, number: int) -> bytes:
     """Key of an Outgoing."""
     return outgoing_prefix(target) + _ID.pack(number)
+
+
+def by_email_key(email: str, user: str = "") -> bytes:
+    """Key that says who has an e-mail address; without `user`, what all those of that address begin with."""
+    return BY_EMAIL + email.casefold().encode() + b"\0" + user.encode()
 
 
 def role_key(name: str) -> bytes:

@@ -107,7 +107,7 @@ class Evening:
         after_id = 0
         while (found := self._next_block(after_id)) is not None:
             number, volumes = found
-            if self._settle_members(number, volumes):
+            if await self._settle_members(number, volumes):
                 seen.add(number)
             after_id = (number + 1) * VOLUMES
             await self._breath.take()
@@ -149,7 +149,7 @@ class Evening:
 
         return self._meta.read(read)
 
-    def _settle_members(self, number: int, volumes: dict[int, Volume]) -> bool:
+    async def _settle_members(self, number: int, volumes: dict[int, Volume]) -> bool:
         """True: the block has members."""
         block = self._rows.block(number)
         there = {each for each, record in volumes.items() if not is_inner(record)}
@@ -163,6 +163,7 @@ class Evening:
                 subject = self._meta.read(lambda txn: self._subjects.of(txn, each, volumes[each]))  # noqa: B023
                 group = self._born(block, offset, subject)
                 new[each] = group, subject.record.tier
+                await self._breath.take()
             sums = self._sums.setdefault(group, [0.0, 0.0])
             sums[0] += stream_bytes(volumes[each]) / 1e9
             self.census.add(SHOWN[volumes[each].tier], stream_bytes(volumes[each]))
