@@ -6,6 +6,7 @@ Room: tests. May import: stratum, stratumfs, tests.
 import ctypes
 import errno
 import os
+import shutil
 import socket
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -18,7 +19,7 @@ from hypothesis import strategies as some
 
 from stratum.core.objects import ListQuery
 from stratumfs import protocol as wire
-from stratumfs.device import open_mounted
+from stratumfs.device import close_mounted, open_mounted
 from stratumfs.errnos import CannotMount, Refused
 from stratumfs.protocol import Op
 from stratumfs.raw import RawSession, staying
@@ -352,3 +353,19 @@ def test_an_option_that_nobody_knows_is_named(tmp_path):
         open_mounted(tmp_path, ["allow_rot"])
     with pytest.raises(CannotMount, match="max_read=much"):
         open_mounted(tmp_path, ["max_read=much"])
+
+
+@FUSE
+@pytest.mark.skipif(shutil.which("fusermount3") is None, reason="fusermount3 is not installed")
+def test_who_may_not_mount_gets_a_descriptor_from_fusermount3(tmp_path, monkeypatch):
+    def refused(*arguments):
+        raise PermissionError(errno.EPERM, "not permitted")
+
+    monkeypatch.setattr("stratumfs.device._mount", refused)
+    device = open_mounted(tmp_path, ["default_permissions", "fsname=stratum", "subtype=stratumfs"])
+    assert f" {tmp_path} fuse.stratumfs " in Path("/proc/self/mounts").read_text()
+    assert not os.get_blocking(device)
+    close_mounted(device, tmp_path)
+    assert str(tmp_path) not in Path("/proc/self/mounts").read_text()
+    with pytest.raises(CannotMount, match="fusermount3"):
+        open_mounted(tmp_path / "missing", [])
