@@ -21,6 +21,7 @@ from stratum.core.errors import StratumError
 from stratum.core.posix_acl import ACCESS
 from stratum.core.posix_acl import NAMES as POSIX_ACLS
 from stratum.core.records import Inode
+from stratum.core.schema import ROOT_INODE
 from stratum.engine.file_attributes import AttributeChange, Room
 from stratum.engine.file_names import Caller, Node
 from stratum.engine.file_ranges import SUPPORTED
@@ -209,9 +210,9 @@ class Operations:
         return inode, await self._files.attributes.set(inode, to, opened=fh is not None)
 
     @answered
-    async def statfs(self, ctx: RequestContext) -> Room:
-        """Describe the whole file system."""
-        return self._files.attributes.room()
+    async def statfs(self, ctx: RequestContext, number: int = ROOT_INODE) -> Room:
+        """Describe the whole file system, or what the quota of a bucket leaves of it."""
+        return self._files.attributes.room(number)
 
     @answered
     async def getxattr(self, inode: int, name: bytes, ctx: RequestContext) -> bytes:

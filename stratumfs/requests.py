@@ -163,7 +163,7 @@ class Requests:
         return wire.attr_out(*await self._to.setattr(head.node, to, handle, caller(head)))
 
     async def _statfs(self, head: Head, body: bytes, content: bytes) -> bytes:
-        room = await self._to.statfs(caller(head))
+        room = await self._to.statfs(caller(head), head.node)
         total, free = room.total // BLOCK_BYTES, room.free // BLOCK_BYTES
         return wire.STATFS_OUT.pack(total, free, free, INODES, INODES, BLOCK_BYTES, NAME_BYTES, BLOCK_BYTES, 0)
 

@@ -11,6 +11,7 @@ from quart import Blueprint, Response, g, request
 from stratum.console.access import Authorise, root_only
 from stratum.console.answers import answer
 from stratum.console.explain import add_explain
+from stratum.console.disks import add_disks
 from stratum.console.quotas import add_quotas
 from stratum.console.roles import add_roles
 from stratum.console.tiers import add_tiers
@@ -72,6 +73,7 @@ def add_admin(
     add_users(pages, engine, guard)
     add_roles(pages, engine, guard)
     add_quotas(pages, engine, guard)
+    add_disks(pages, engine, guard)
 
 
 def _add_keys(pages: Blueprint, engine: Engine, guard: Callable) -> None:

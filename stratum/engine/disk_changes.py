@@ -1,6 +1,6 @@
 """Disks that come and go on purpose: added one at a time, emptied, taken out for good.
 
-Room: stratum/engine. May import: core, store, engine.{opening, relocator, surroundings}.
+Room: stratum/engine. May import: core, store, engine.{opening, relocator, room, surroundings}.
 
 Invariants
     C1  A disk is taken out only when no volume names it, and while enough others are left for the full code.
@@ -15,7 +15,6 @@ from pathlib import Path, PurePath
 
 import trio
 
-from stratum.core.capacity import usable_bytes
 from stratum.core.config import Settings
 from stratum.core.errors import Conflict, DiskFailed, InvalidArgument
 from stratum.core.records import Disk as DiskRecord
@@ -25,6 +24,7 @@ from stratum.core.tiers import HOT, SHOWN, STORED, WARM
 from stratum.core.txn import save
 from stratum.engine.opening import OpenedStore
 from stratum.engine.relocator import Relocator, forget_slot
+from stratum.engine.room import Capacity, capacity_of, code_of
 from stratum.engine.surroundings import Surroundings
 from stratum.store.disk import Disk, Space
 from stratum.store.disk_watch import DiskWatch
@@ -100,19 +100,10 @@ class DiskChanges:
             )
         return rows
 
-    def capacity(self, tier: str = HOT) -> dict[str, int]:
-        """Bytes of content that the disks of a tier in service can hold together, and still have room for.
-
-        `full_code_bytes`: so much of the whole with the full code; the rest of it with narrower ones.
-        """
-        k, parity = self._code(tier)
-        spaces = self._disks.room(self._disks.taking(tier)).values()
-        totals = [space.total for space in spaces]
-        return {
-            "usable_bytes": usable_bytes(totals, k, parity),
-            "full_code_bytes": usable_bytes(totals, k, parity, narrower=False),
-            "free_bytes": usable_bytes([space.free for space in spaces], k, parity),
-        }
+    def capacities(self) -> dict[str, Capacity]:
+        """Of each tier with disks, what they can hold together."""
+        tiers = [HOT] if self._settings.warm is None else [HOT, WARM]
+        return {SHOWN[tier]: capacity_of(self._disks, self._settings, tier) for tier in tiers}
 
     async def add(self, path: str, tier: str = "hot") -> int:
         """Take an empty folder into the store as a new disk, at once; return its slot. Shards move onto it by and by.
@@ -204,12 +195,6 @@ class DiskChanges:
         except DiskFailed as error:  # store.json says that it is not ours any more
             log.warning("the identity of disk %d stays on it: %s", slot, error)
 
-    def _code(self, tier: str) -> tuple[int, int]:
-        warm = self._settings.warm
-        if tier == WARM and warm is not None:
-            return warm.k, warm.parity
-        return self._settings.k, self._settings.parity
-
     def _check_tier(self, tier: str) -> str:
         if tier not in ("hot", "warm") or (tier == "warm" and self._settings.warm is None):
             raise InvalidArgument(f"there is no tier {tier!r} with disks in the settings")
@@ -221,6 +206,6 @@ class DiskChanges:
 
     def _check_enough_without(self, slot: int) -> None:
         tier = self._disks.tier_of(slot)
-        needed, left = sum(self._code(tier)), [one for one in self._disks.taking(tier) if one != slot]
+        needed, left = sum(code_of(self._settings, tier)), [one for one in self._disks.taking(tier) if one != slot]
         if len(left) < needed:
             raise InvalidArgument(f"{len(left)} disks would be left, and a volume needs {needed}: add one first")

@@ -5,17 +5,22 @@ Room: stratum/engine. May import: core, store.disks, engine.{file_history, file_
 
 import stat
 from dataclasses import dataclass
+from functools import partial
 
 import msgspec
 
 from stratum.core.config import Settings
-from stratum.core.records import Inode
-from stratum.core.schema import inode_key, xattr_key
-from stratum.core.txn import Txn, save
+from stratum.core.errors import NoSuchInode
+from stratum.core.namespace import path_of
+from stratum.core.quotas import room_of
+from stratum.core.records import Inode, Kind
+from stratum.core.schema import ROOT_INODE, inode_key, xattr_key
+from stratum.core.txn import Txn, load, save
 from stratum.engine.file_history import History, check_changeable, in_view
 from stratum.engine.file_mounted import Mounted
 from stratum.engine.file_table import FileTable, load_inode
 from stratum.engine.file_xattrs import note_mode
+from stratum.engine.room import capacity_of
 from stratum.store.disks import Disks
 
 
@@ -120,21 +125,31 @@ class FileAttributes:
         self._mounted.apply(change)
         return True
 
-    def room(self) -> Room:
-        """What the disks in service hold together, less parity; the smallest disk sets the measure for all.
+    def room(self, number: int = ROOT_INODE) -> Room:
+        """What the hot disks in service hold together, less parity (engine/room.py): there new bytes go.
 
-        Disks that are folders on one device share its room, they do not multiply it.
+        Inside a bucket with a quota, or of an owner with one, no more than that leaves.
         """
-        slots = self._disks.in_service("")  # new bytes go to hot disks
-        if not slots:
-            return Room(0, 0)
-        devices = [self._disks.get(slot).folder_id[0] for slot in slots]
-        states = [self._disks.state(slot) for slot in slots]
-        sharing = [devices.count(device) for device in devices]
-        share = len(slots) * self._settings.k / (self._settings.k + self._settings.parity)
-        total = min(state.total / count for state, count in zip(states, sharing, strict=True))
-        free = min(state.free / count for state, count in zip(states, sharing, strict=True))
-        return Room(int(total * share), int(free * share))
+        found = capacity_of(self._disks, self._settings)
+        room = Room(found.usable_bytes, found.free_bytes)
+        limited = None if number == ROOT_INODE or in_view(number) else self._mounted.meta.read(partial(_quota, number))
+        if limited is None:
+            return room
+        most, used = limited
+        return Room(min(room.total, most), min(room.free, max(most - used, 0)))
+
+
+def _quota(number: int, txn: Txn) -> tuple[int, int] | None:
+    """(most bytes, bytes used) of what limits the bucket of an inode; None: nothing does."""
+    inode = load(txn, inode_key(number), Inode)
+    if inode is None:
+        return None
+    try:
+        root = inode.bucket if inode.kind is not Kind.DIRECTORY else path_of(txn, number)[0]
+    except NoSuchInode:  # of a directory that was removed and is still open
+        return None
+    found = room_of(txn, root)
+    return None if found is None else (found[1].bytes_max or 0, found[0].bytes)
 
 
 def without_set_id(mode: int) -> int:

@@ -29,6 +29,7 @@ async def status(engine: Engine) -> dict[str, Any]:
             "failed": engine.meta.failed,
         },
         "disks": _disks(engine),
+        "capacity": engine.disk_changes.capacities(),
         "redundancy": redundancy,
         "counts": {
             "buckets": await _count(engine, BUCKET),
@@ -39,6 +40,7 @@ async def status(engine: Engine) -> dict[str, Any]:
         "tiers": await engine.tiers.status() if engine.tiers.several else None,
         "services": {
             "shards_rebuilt": engine.repairer.rebuilt,
+            "shards_relocated": engine.relocator.relocated,
             "volumes_reaped": engine.reaper.reaped,
             "orphans_removed": engine.reaper.orphans_removed,
             "volumes_scrubbed": engine.scrubber.verified,
@@ -67,6 +69,7 @@ def _disks(engine: Engine) -> list[dict[str, Any]]:
                 "reason": state.reason,
                 "total_bytes": state.total,
                 "free_bytes": state.free,
+                "leaving": slot in engine.disks.leaving,
             }
         )
     return shown

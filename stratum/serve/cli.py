@@ -15,6 +15,7 @@ from stratum.serve import show
 from stratum.serve.admin_client import AdminClient
 from stratum.serve.credentials_file import metrics_token, root_credential
 from stratum.serve.explain_command import explain_command
+from stratum.serve.disk_commands import disk_group
 from stratum.serve.kms_commands import kms_group
 from stratum.serve.options import load, reports_errors, s3_option, with_store_options
 from stratum.serve.quota_commands import quota_group
@@ -254,4 +255,5 @@ main.add_command(user_group(connect))
 main.add_command(policy_group(connect))
 main.add_command(role_group(connect))
 main.add_command(quota_group(connect))
+main.add_command(disk_group(connect))
 main.add_command(replay_command)

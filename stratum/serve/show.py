@@ -68,6 +68,10 @@ def status(found: Mapping[str, Any]) -> None:
         ("shards", f"to rebuild: {redundancy['shards_to_rebuild']}, out of reach: {redundancy['shards_unreachable']}"),
         ("holding", ", ".join(f"{number} {name}" for name, number in counts.items())),
     ]
+    facts += [
+        (f"room ({tier})", f"{decimal(one['usable_bytes'])} of content, {decimal(one['free_bytes'])} free")
+        for tier, one in found.get("capacity", {}).items()
+    ]
     facts += _tier_facts(found.get("tiers"))
     for name, fact in facts:
         click.echo(f"  {name:12} {fact}")
@@ -97,6 +101,7 @@ def alarms(tiers: Mapping[str, Any] | None) -> list[str]:
 
 def _disk(disk: Mapping[str, Any]) -> tuple[str, ...]:
     state = "in service" if disk["in_service"] else f"out: {disk['reason']}"
+    state += ", being emptied" if disk.get("leaving") else ""
     return str(disk["slot"]), state, decimal(disk["free_bytes"]), decimal(disk["total_bytes"]), disk["path"]
 
 

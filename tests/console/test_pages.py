@@ -53,6 +53,14 @@ GUARDED = [
     ("GET", "/-/admin/quotas"),
     ("POST", "/-/admin/quotas"),
     ("POST", "/-/admin/quotas/count"),
+    ("GET", "/-/admin/disks"),
+    ("POST", "/-/admin/disks"),
+    ("POST", "/-/admin/disks/drain"),
+    ("POST", "/-/admin/disks/remove"),
+    ("GET", "/-/admin/roles"),
+    ("POST", "/-/admin/roles"),
+    ("POST", "/-/admin/roles/delete"),
+    ("POST", "/-/admin/sessions/end"),
 ]
 
 

@@ -308,5 +308,5 @@ async def test_the_status_tells_what_the_disks_hold(world):
         assert [row.slot for row in rows] == list(range(7))
         assert sum(row.shards for row in rows) == sum(shards_by_slot(engine).values())
         assert rows[6].added
-        found = engine.disk_changes.capacity()
-        assert found["usable_bytes"] > found["free_bytes"] > 0
+        found = engine.disk_changes.capacities()["hot"]
+        assert found.usable_bytes > found.free_bytes > 0
