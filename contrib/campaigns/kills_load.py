@@ -126,7 +126,7 @@ def sqlite(folder: Path, log: Log, seed: int) -> None:
     """Numbered rows, and sums that every transaction keeps; with a write-ahead log or a deleted journal."""
     db = sqlite3.connect(folder / "bank.db", isolation_level=None, timeout=20)
     db.execute(f"pragma journal_mode={'wal' if seed % 2 else 'delete'}")
-    db.execute("pragma synchronous=full")
+    db.execute(f"pragma synchronous={'full' if seed % 2 else 'extra'}")  # extra: also the folder of a deleted journal
     dice = random.Random(seed)
     for number in itertools.count(db.execute("select coalesce(max(id), 0) + 1 from told").fetchone()[0]):
         db.execute("begin immediate")

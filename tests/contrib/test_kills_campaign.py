@@ -85,7 +85,7 @@ def test_a_closed_file_is_whole_or_was_closed_just_now_and_is_never_torn(
     place.mkdir()
     (place / "closed-0").write_bytes(content("closed-0", size_of(0))[body])
     log = told(tmp_path, "close", 0, at=5 * second)
-    assert (judged(check.closed, place, log, killed_ns=7 * second, durable=False) == []) == long_ago
+    assert (judged(check.closed, place, log, killed_ns=8 * second, durable=False) == []) == long_ago
     assert (judged(check.closed, place, log, killed_ns=5 * second + 1, durable=False) == []) == just_before
     assert (judged(check.closed, place, log, killed_ns=5 * second + 1, durable=True) == []) == durable
 
