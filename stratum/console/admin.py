@@ -10,8 +10,8 @@ from quart import Blueprint, Response, g, request
 
 from stratum.console.access import Authorise, root_only
 from stratum.console.answers import answer
-from stratum.console.explain import add_explain
 from stratum.console.disks import add_disks
+from stratum.console.explain import add_explain
 from stratum.console.quotas import add_quotas
 from stratum.console.roles import add_roles
 from stratum.console.tiers import add_tiers

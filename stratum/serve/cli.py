@@ -14,8 +14,8 @@ import click
 from stratum.serve import show
 from stratum.serve.admin_client import AdminClient
 from stratum.serve.credentials_file import metrics_token, root_credential
-from stratum.serve.explain_command import explain_command
 from stratum.serve.disk_commands import disk_group
+from stratum.serve.explain_command import explain_command
 from stratum.serve.kms_commands import kms_group
 from stratum.serve.options import load, reports_errors, s3_option, with_store_options
 from stratum.serve.quota_commands import quota_group

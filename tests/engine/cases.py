@@ -44,7 +44,7 @@ class Stage:
 
 async def rehearse(operation: Operation, folder: Path) -> Stage:
     """Do the operation undisturbed, once to see the states, once to count the steps."""
-    base = World(folder / "base", operation.limits_in_force(), tiers=operation.tiers)
+    base = World(folder / "base", operation.limits_in_force(), tiers=operation.tiers, spare=operation.spare)
     try:
         async with base.engine() as engine:
             prepared = await operation.prepare(engine)

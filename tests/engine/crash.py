@@ -164,6 +164,9 @@ class World:
             twin.disks[path].name = empty.name
         if (self.folder / "data").exists():
             shutil.copytree(self.folder / "data", folder / "data")
+            store = folder / "data" / "store.json"
+            if store.exists():  # it knows where disks are that were added
+                store.write_text(store.read_text().replace(str(self.folder), str(folder)))
         return twin
 
 
@@ -231,6 +234,7 @@ class Operation:
     from_start: bool = False  # the start is part of it
     delicate: tuple[str, ...] = ()  # points that are in every sample
     tiers: bool = False  # the store has warm disks and a cold backend
+    spare: int = 0  # disks that are there, and that the settings do not name
 
     def limits_in_force(self) -> Limits:
         """SMALL, with the operation's own."""

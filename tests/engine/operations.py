@@ -131,6 +131,24 @@ async def _put_a_copy(engine: Engine, _: object) -> None:
     await put(engine, b"copy", LARGE, "copy")
 
 
+# --- disks ----------------------------------------------------------------------------------------------------
+
+
+async def _add_a_disk(engine: Engine, _: object) -> None:
+    await engine.disk_changes.add(str(engine.settings.data.parent / "disks" / "6"))
+
+
+async def _empty_a_disk(engine: Engine, _: object) -> None:
+    await engine.disk_changes.drain(0)
+    for _pass in range(2):  # the first seals the pack
+        await engine.relocator.one_pass()
+        await engine.repairer.record_seals()
+
+
+async def _remove_a_disk(engine: Engine, _: object) -> None:
+    await engine.disk_changes.remove(0)
+
+
 # --- services and restarts ------------------------------------------------------------------------------------
 
 
@@ -433,6 +451,13 @@ OPERATIONS = [
     Operation("move down, and reap", _in_tier("hot"), [*_moves("warm"), Step(_reap)], tiers=True),
     Operation("delete what is cold", _in_tier("cold"), [Step(_delete), Step(_reap)], tiers=True),
     Operation("delete what is warm", _in_tier("warm"), [Step(_delete), Step(_reap)], tiers=True),
+    Operation(
+        "move off a disk",
+        _with_key(LARGE),
+        [Step(_add_a_disk), Step(_empty_a_disk), Step(_reap), Step(_remove_a_disk)],
+        spare=1,
+        delicate=("after identity.rename", "after store.rename", "after identity.unlink"),
+    ),
     Operation("pack what is small and old", _small_and_old, [Step(_pack)], PACKING, tiers=True),
     Operation("pack, and reap", _small_and_old, [Step(_pack), Step(_reap)], PACKING, tiers=True),
     Operation("rotate a named key", _with_encrypted(PACK), [_copy_onto_itself(SEAL), Step(_rotate)]),
