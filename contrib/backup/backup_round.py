@@ -50,7 +50,7 @@ class Round:
 
     def find(self, name: str, *more: Path) -> str:
         """Where a program is: newest first. Raises Missing."""
-        for folder in (self.tools / "bin", *more):
+        for folder in (*sorted(self.tools.glob("*/bin")), *more):
             if (folder / name).exists():
                 return str(folder / name)
         found = shutil.which(name)

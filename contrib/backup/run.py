@@ -39,7 +39,12 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--env", action="append", default=[], metavar="NAME=VALUE", help="environment of the server")
     parser.add_argument("--work-tree", action="store_true", help="test the files as they lie, not the last commit")
     parser.add_argument("--no-report", action="store_true", help="do not write the page")
-    parser.add_argument("--tools", type=Path, default=ROOT / ".clients/backup", help="where run.sh installed programs")
+    parser.add_argument(
+        "--tools",
+        type=Path,
+        default=ROOT / ".clients/backup",
+        help="where run.sh installed programs, each in a folder of its own",
+    )
     return parser.parse_args()
 
 

@@ -25,7 +25,7 @@ done
 # Newer ones than Debian's, where they can be had: borgbackup is built from its sources.
 install_packages libacl1-dev libssl-dev liblz4-dev libzstd-dev libxxhash-dev || say "borgbackup is Debian's"
 for package in borgbackup rdiff-backup; do
-    (pip_once "$TOOLS/backup" "$package" "$package" "$package") || say "$package is Debian's"
+    (pip_once "$TOOLS/backup/$package" "$package" "$package" "$package") || say "$package is Debian's"
 done
 pip_once "$ROOT/.venv-clients" awscli "$ROOT $AWSCLI" "$AWSCLI"
 # shellcheck disable=SC2086

@@ -307,7 +307,8 @@ How it is judged
   the machine is loaded); later ones whole, empty or absent, never torn.
 - SQLite (by turns a write-ahead log with synchronous=full, a deleted journal with synchronous=extra: with full, SQLite
   does not sync the folder, and may roll its last transaction back; it did in 2 of 50 rounds): integrity_check, sums,
-  every acknowledged row. restic: `check`, every acknowledged snapshot; `check --read-data` and all objects over S3 every tenth time.
+  every acknowledged row. restic: `check`, every acknowledged snapshot; every tenth time `check --read-data`, and all
+  objects over S3.
 - A call into the killed mount answers ENOTCONN; no load hangs (restic tries again for minutes, and is ended).
 - It was seen to fail: with an fsync that returns at once, in each of 3 rounds (629 of 629 acknowledged records gone);
   with one that publishes and does not wait for the commit, in 2 of 5 (the last record, the last SQLite transaction).
