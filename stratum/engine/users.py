@@ -27,13 +27,14 @@ from stratum.core.errors import (
 from stratum.core.policy import Policy, parse_policy
 from stratum.core.principals import ANONYMOUS_ID, OPERATOR_ID
 from stratum.core.records import Bucket, Credential, User
-from stratum.core.schema import BUCKET, CREDENTIAL, USER, credential_key, user_key
+from stratum.core.schema import BUCKET, COUNTER, CREDENTIAL, USER, by_email_key, credential_key, user_key
 from stratum.core.txn import Txn, load, save, scan_records
 from stratum.store.meta import Meta
 
 POLICIES_MAX = 10  # of one user, as AWS: managed policies per user
 NAME_CHARACTERS_MAX = 128
 EMAIL_CHARACTERS_MAX = 254  # RFC 5321
+EMAILS_KEPT = COUNTER + b"emails-kept"
 
 _ID = re.compile(r"[A-Za-z0-9$._@+=,-]{1,128}", re.ASCII)  # what a policy may name, too (core/policy_principals.py)
 _EMAIL = re.compile(r"[\x21-\x3f\x41-\x7e]+@[\x21-\x3f\x41-\x7e]+", re.ASCII)
@@ -78,8 +79,12 @@ class Users:
 
     def with_email(self, email: str) -> list[str]:
         """Canonical ids of the users with that e-mail address, in any case."""
-        wanted = email.casefold()
-        return [user for user, record in self.list() if record.email.casefold() == wanted]
+        if len(email) > EMAIL_CHARACTERS_MAX or not _EMAIL.fullmatch(email):
+            return []
+        if self._meta.read(lambda txn: load(txn, EMAILS_KEPT, int)) is None:
+            self._meta.apply(_keep_emails)  # once, in a store from before 0.3
+        prefix = by_email_key(email)
+        return self._meta.read(lambda txn: [key.decode() for key, _ in scan_records(txn, prefix, int)])
 
     def list(self) -> list[tuple[str, User]]:
         """(canonical id, user), by id."""
@@ -105,6 +110,8 @@ class Users:
         def change(txn: Txn) -> None:
             _check_new(txn, user, record, self._limits.users)
             save(txn, user_key(user), record)
+            if email:
+                save(txn, by_email_key(email, user), 1)
 
         await self._meta.write(change)
         return user
@@ -113,7 +120,7 @@ class Users:
         """Remove a user and its access keys (U3). Raises NoSuchUser, UserOwnsBuckets (or its account has others)."""
 
         def change(txn: Txn) -> None:
-            _must_be(txn, user)
+            record = _must_be(txn, user)
             if any(bucket.owner == user for _, bucket in scan_records(txn, BUCKET, Bucket)):
                 raise UserOwnsBuckets(f"user {user} still owns buckets")
             if any(other.account == user for key, other in scan_records(txn, USER, User) if key != user.encode()):
@@ -122,6 +129,8 @@ class Users:
                 if credential.user == user:
                     txn.delete(credential_key(key.decode()))
             txn.delete(user_key(user))
+            if record.email:
+                txn.delete(by_email_key(record.email, user))
 
         await self._meta.write(change)
 
@@ -155,6 +164,14 @@ class Users:
     def policies(self, user: str) -> dict[str, str]:
         """Name -> text of the policies of a user. Raises NoSuchUser."""
         return self._meta.read(lambda txn: _must_be(txn, user)).policies
+
+
+def _keep_emails(txn: Txn) -> None:
+    """Inside a change: let every user be found by its address."""
+    for key, record in list(scan_records(txn, USER, User)):
+        if record.email:
+            save(txn, by_email_key(record.email, key.decode()), 1)
+    save(txn, EMAILS_KEPT, 1)
 
 
 def _must_be(txn: Txn, user: str) -> User:

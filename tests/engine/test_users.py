@@ -13,7 +13,9 @@ from stratum.core.errors import (
     UserOwnsBuckets,
 )
 from stratum.core.principals import OPERATOR_ID
+from stratum.core.schema import by_email_key
 from stratum.engine.credentials import KeyPair
+from stratum.engine.users import EMAILS_KEPT
 from tests.engine.conftest import ROOT, engine_at
 
 ALLOW = '{"Version":"2012-10-17","Statement":{"Effect":"Allow","Action":"s3:*","Resource":"*"}}'
@@ -199,3 +201,23 @@ async def test_who_is_no_user_is_the_operator_or_the_owner_of_what_it_is_in(engi
         OPERATOR_ID,
     ]
     assert [owner_of(each, "carol") for each in ("", "gone", OPERATOR_ID)] == ["carol", "carol", OPERATOR_ID]
+
+
+async def test_users_are_found_by_their_address_without_a_look_at_all_of_them(engine):
+    await engine.users.create("Ida", user="ida", email="Ida@Example.org")
+    assert engine.users.with_email("ida@example.ORG") == ["ida"]
+    assert engine.users.with_email("ida@example.or") == []
+    assert engine.users.with_email("no address") == []
+    await engine.users.delete("ida")
+    assert engine.users.with_email("ida@example.org") == []
+
+
+async def test_users_of_a_store_from_before_are_found_too(engine):
+    await engine.users.create("Ida", user="ida", email="ida@example.org")
+
+    def as_before(txn):
+        txn.delete(by_email_key("ida@example.org", "ida"))
+        txn.delete(EMAILS_KEPT)
+
+    await engine.meta.write(as_before)
+    assert engine.users.with_email("ida@example.org") == ["ida"]
