@@ -357,10 +357,26 @@ def named_keys(walk):
     )
 
 
-@step("disks are shown", "disks")
+@step("a disk is added, emptied and taken away while the store is in use", "disks")
 def disks(walk):
     walk.go("disks")
     walk.see("in service", "disks/5")
+    seventh = walk.folder / "seventh"
+    seventh.mkdir()
+    walk.fill("path", str(seventh))
+    walk.press("Add")
+    walk.see("Disk 6 is in service", "seventh")
+    walk.press("Empty", beside="seventh")
+    walk.press("Yes, do it")
+    walk.see("being emptied")
+    for _ in range(60):
+        row = next(row for row in json.loads(walk.command("disk", "list", "--json"))["disks"] if row["slot"] == 6)
+        if not row["shards"]:
+            break
+        time.sleep(1)
+    walk.press("Remove", beside="seventh")
+    walk.press("Yes, do it")
+    walk.gone("seventh")
 
 
 @step("tiers are shown", "tiers")
