@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from stratum.core.config import MIB
 
 GAP = 1 * MIB  # a reader that leaves out, or reads again, so much still reads on: kernels read in any order
-SHORT = 1 * MIB  # a read of less than this that does not follow the last one is a seek
+SHORT = 1 * MIB  # a read of less than this that goes back is a seek
 STREAM_STEPS = 2  # reads that follow each other before it counts as a stream
 SEEKS = 4  # in a day: the volume is read here and there
 KEPT_DAYS = 7  # for so long a pattern says something
@@ -32,14 +32,18 @@ class Steps:
     asked: int = 0  # read ahead up to here
 
     def take(self, start: int, stop: int) -> str:
-        """The next read of this reader: `on` (it follows), `seek` (short, and elsewhere), or nothing to say."""
-        follows = self.goes_on(start)
+        """The next read of this reader: `on` (it follows), `seek` (short, and elsewhere), or nothing to say.
+
+        Only who goes back, or begins in the middle, seeks: what a page cache has left out looks like jumps forward.
+        """
+        follows, before = self.goes_on(start), self.stop
         self.stop = stop
         if follows:
             self.streak += 1
             return "on"
         self.streak = self.asked = 0
-        return "seek" if start > 0 and stop - start < SHORT else ""  # who begins at the beginning seeks nothing
+        back = before < 0 or start < before
+        return "seek" if back and start > 0 and stop - start < SHORT else ""  # the beginning is where all begin
 
     def goes_on(self, start: int) -> bool:
         """Would a read from here follow the last one?"""

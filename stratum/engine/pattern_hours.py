@@ -163,10 +163,17 @@ class PatternHours:
 
     def advise(self, volume: int, situation: Situation) -> Situation:
         """See tiering.advisers: what was promoted for its hours stays for the week that was reckoned with."""
-        since = self._held.get(volume)
-        if since is None or self._desk.today - since >= LONGEST_DAYS or situation.hottest != HOT:
+        if not self._is_held(volume) or situation.hottest != HOT:
             return situation
         return msgspec.structs.replace(situation, coldest=HOT)
+
+    def tell(self, volume: int) -> str:
+        """See tiering.tellers."""
+        return "read at the same hour again and again: kept hot" if self._is_held(volume) else ""
+
+    def _is_held(self, volume: int) -> bool:
+        since = self._held.get(volume)
+        return since is not None and self._desk.today - since < LONGEST_DAYS
 
     def _worth_it(self, volume: int, rate: float) -> Candidate | None:
         """A warm volume whose readers, so many a day, save more in a week than the move and the rent cost."""

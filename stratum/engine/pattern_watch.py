@@ -52,6 +52,7 @@ class PatternWatch:
         heat.watchers += [self.reads.seen, self.hours.watch]
         tiering.advisers += [inheriting(packing.inherited, tiering.settings.policy.half_life_days), self.reads.advise]
         tiering.advisers.append(self.hours.advise)
+        tiering.tellers += [self.reads.tell, self.hours.tell]
 
     @property
     def services(self) -> list[Callable[[], Awaitable[None]]]:

@@ -107,6 +107,10 @@ class Patterns:
         found = self._patterns.get(volume)
         return "" if found is None else found.word(self._today())
 
+    def tell(self, volume: int) -> str:
+        """See tiering.tellers."""
+        return {"scattered": "read here and there: kept hot", "stream": "read front to back"}.get(self.word(volume), "")
+
     def advise(self, volume: int, situation: Situation) -> Situation:
         """See tiering.advisers: scattered reads want hot, streams are content with warm (N3)."""
         word = self.word(volume)

@@ -18,6 +18,7 @@ Hooks, for services that know more of a volume:
 
     engine.tiering.classify = f     f(view) -> str: the type that a volume's group is told apart by
     engine.tiering.advisers.append(f)   f(volume, situation) -> situation: a last word before the rule decides
+    engine.tiering.tellers.append(f)    f(volume) -> str: what explain says of it
     engine.heat.watchers.append(f)      every read, as it happens
 
 Wishes of users come from the inode: metadata `stratum-pin`, `stratum-hint`, the tags of these names, the attributes
@@ -85,6 +86,7 @@ class Tiering:
         self.queue = Queue(tiers, self.settings)
         self.classify: Classify = type_of
         self.advisers: list[Adviser] = []
+        self.tellers: list[Callable[[int], str]] = []
         self.moves = Moves(surroundings, rows, heat, self)
         self.spikes = Spikes(surroundings, rows, heat, self)
         self.explaining = Explaining(surroundings, rows, heat, self)
@@ -176,6 +178,10 @@ class Tiering:
     def hour(self) -> float:
         """The time in hours of such days, from any origin."""
         return self.heat.days.hours(self._around.now_ns())
+
+    def words_of(self, volume: int) -> Sequence[str]:
+        """What patterns say of a volume, for people."""
+        return [word for tell in self.tellers if (word := tell(volume))]
 
     def terms(self) -> Terms:
         """By what is decided now."""

@@ -36,6 +36,9 @@ class Desk(Protocol):
     def terms(self) -> Terms:
         """By what is decided now."""
 
+    def words_of(self, volume: int) -> Sequence[str]:
+        """What patterns say of it, for people."""
+
     def hurry(self) -> None:
         """There is something to do at once."""
 

@@ -7,6 +7,7 @@ A part of an object is what rests of it in one volume. Its decision is made anew
 evening, so it says what would be decided now; `at` tells of the decision that was in force then, from the history.
 """
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import islice
 from typing import Any
@@ -140,6 +141,7 @@ class Explaining:
             return desk.subjects.of(txn, volume, record), load(txn, wish_key(volume), Wish)
 
         subject, waiting = self._around.meta.read(read)
+        subject = replace(subject, said=(*subject.said, *desk.words_of(volume)))
         evidence = brought_up(kept, subject, max(kept.counted, desk.today - 1) + 1, terms)
         group = self._rows.groups.get(evidence.group)
         facts = group.evidence if group is not None else GroupEvidence()

@@ -16,6 +16,9 @@ def test_reads_that_follow_each_other_are_a_stream_and_short_ones_elsewhere_are_
     assert taken((0, MIB), (MIB, 2 * MIB), (2 * MIB, 3 * MIB)) == (["", "on", "on"], True)
     assert taken((9 * MIB, 9 * MIB + 8), (5 * MIB, 5 * MIB + 999), (0, 70_000)) == (["seek", "seek", ""], False)
     assert taken((0, 8 * MIB), (50 * MIB, 58 * MIB)) == (["", ""], False)
+    assert taken((0, 9), (3 * MIB, 3 * MIB + 9), (9 * MIB, 9 * MIB + 9))[0] == ["", "", ""], (
+        "as a page cache leaves out"
+    )
     assert taken((0, 10), (0, 10), (0, 10)) == (["", "", ""], False), "small objects read again and again"
 
 
