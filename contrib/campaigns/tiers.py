@@ -293,8 +293,8 @@ def page(found: Found | None, seconds: float, served: Found | None, settings, se
     lines = ["# Tiers: moves under faults, and real servers behind the cold tier", ""]
     lines += [
         f"`python contrib/campaigns/tiers.py --moves {settings.moves} --served {settings.served} "
-        f"--seed {settings.seed} --film {settings.film} --write`, {datetime.date.today()}, "
-        f"commit {commit_of(ROOT)}, Linux {platform.release()}, Python {platform.python_version()}, {os.cpu_count()} cores.",
+        f"--seed {settings.seed} --film {settings.film} --write`, {datetime.date.today()}, commit "
+        f"{commit_of(ROOT)}, Linux {platform.release()}, Python {platform.python_version()}, {os.cpu_count()} cores.",
         "",
     ]
     if found is not None:
