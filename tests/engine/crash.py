@@ -234,6 +234,7 @@ class Operation:
     from_start: bool = False  # the start is part of it
     delicate: tuple[str, ...] = ()  # points that are in every sample
     tiers: bool = False  # the store has warm disks and a cold backend
+    makes: bytes = b""  # the key of a file that it makes: until it is closed, a cut may leave it there, empty
     spare: int = 0  # disks that are there, and that the settings do not name
 
     def limits_in_force(self) -> Limits:

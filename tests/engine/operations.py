@@ -431,7 +431,12 @@ OPERATIONS = [
     Operation("mount rename of a directory", _with_key(LARGE), [Step(_rename_directory, False), Step(_barrier)]),
     Operation("mount write and fsync", _with_key(LARGE), [Step(_write_and_fsync)]),
     Operation("compact", _in_small_runs, [Step(_compact)]),
-    Operation("mount create and close", furnish, [Step(_create_and_close, False), Step(_see_over_s3)]),
+    Operation(
+        "mount create and close",
+        furnish,
+        [Step(_create_and_close, False), Step(_see_over_s3)],
+        makes=b"dir/file",
+    ),
     Operation("mount unlink", _with_key(LARGE), [Step(_unlink, False), Step(_barrier)]),
     Operation("overwrite with versioning", _versioned(LARGE), [_put(PACK), Step(_tag)]),
     Operation("delete with versioning, and back", _versioned(PACK), [Step(_delete), Step(_undelete), _put(INLINE)]),
