@@ -108,7 +108,7 @@ def surprise(a: Arithmetic, book: PriceBook, gb: Column) -> Column:
             if book.rent[hot] <= book.rent[cold]:
                 continue
             down, up = (moving(a, book, gb, f, g, False) for f, g in ((hot, cold), (cold, hot)))
-            kept = (a.divided(down + up, gb * (book.rent[hot] - book.rent[cold])) + 1.0) * (gb * book.rent[hot])
+            kept = a.divided(down + up, gb * (book.rent[hot] - book.rent[cold])) * (gb * book.rent[hot])
             back = moving(a, book, gb, cold, hot, True)
             worst = a.larger(worst, a.divided(kept + down + read[cold] + back, kept + read[hot]))
     return worst

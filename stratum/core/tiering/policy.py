@@ -17,7 +17,7 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     """Parameters of the decision. Days are UTC days; rates are full reads per day."""
 
     name: str = "stratum"
-    version: int = 1
+    version: int = 2
     # A unit nobody knows anything about is read about once a month. Between the break-even rates of the price books
     # that were looked at (0.014 to 0.11 a day for warm-cold), so that ignorance moves nothing where fees are high.
     prior_rate: float = 1 / 30
@@ -66,7 +66,7 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     hint_hot: float = 10.0
     hint_cold: float = 0.1
     hint_hot_days: float = 7.0
-    # The guard: a forecast decides while cost so far <= bound * optimum so far + credit, even after tomorrow's worst.
+    # The guard: a forecast decides while cost so far <= bound * optimum so far + credit (core.tiering.guard).
     # 0: no guard.
     bound: float = 3.0
     # Of rent in the starting tier; and the fees of one read and of a move into each tier. Without it a unit could not
