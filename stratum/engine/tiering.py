@@ -215,7 +215,7 @@ class Tiering:
         self._sum_up(day, evening)
         await self._around.meta.write(rows.keep_state)
         await self._forget_touches(day)
-        if evening.tracked <= REPORT_DAILY or day % 7 == 0:
+        if 0 < evening.tracked <= REPORT_DAILY or day % 7 == 0:
             self.last_week = await self.reporting.judge(day)
 
     async def _small_things_between(self) -> None:

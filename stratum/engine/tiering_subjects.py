@@ -97,7 +97,7 @@ class Subjects:
         said = [self._said(txn, view) for view in views]
         store = self._settings.tiering.mode
         modes = [each.mode or store for each in said] or [store]
-        coldest = min([self._coldest, *(each.coldest for each in said)])
+        coldest = min([COLD, *(each.coldest for each in said)])  # tiers that are not there are priced out of reach
         hottest = min([coldest, *(each.hottest for each in said)]) if said else HOT
         hot = [each.hinted for each in said if each.hint == "hot"]
         cold = bool(said) and all(each.hint == "cold" for each in said)

@@ -153,6 +153,8 @@ class _Passing:
 def _signed(scope: Any, signer: Signer) -> dict[str, Any]:
     raw_path = scope["raw_path"][len(PASSED_ON) - 1 :]
     kept: Headers = [(b"host", b"127.0.0.1"), *(pair for pair in scope["headers"] if pair[0] not in _LEFT_OUT)]
+    if scope["method"] == "HEAD":  # looking in the console is not even interest
+        kept.append((b"x-stratum-purpose", b"none"))
     request = Request(method=scope["method"], raw_path=raw_path, raw_query=scope["query_string"], headers=kept)
     return {**scope, "raw_path": raw_path, "headers": signer.headers(request, now_s=int(time.time()))}
 

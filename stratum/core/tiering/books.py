@@ -44,20 +44,21 @@ BOOKS = {"own": OWN, "rented": RENTED}
 
 
 def only(book: PriceBook, there: frozenset[str]) -> PriceBook:
-    """The book of a store that has only these tiers: the others cost more than anything, and read like hot."""
+    """The book of a store that has only these tiers: the others cost more than anything, and read like the worst."""
     if there >= {"hot", "warm", "cold"}:
         return book
-    hot = book.tier.hot
+    real = [price for name, price in zip(TIERS, book.tiers, strict=True) if name in there]
     far = TierPrice(
         storage_usd_per_gb_month=ABSENT_RENT,
-        request_usd=hot.request_usd,
-        first_byte_ms=hot.first_byte_ms,
-        bandwidth_gb_per_s=hot.bandwidth_gb_per_s,
+        retrieval_usd_per_gb=max(price.retrieval_usd_per_gb for price in real),
+        request_usd=max(price.request_usd for price in real),
+        first_byte_ms=max(price.first_byte_ms for price in real),
+        bandwidth_gb_per_s=min(price.bandwidth_gb_per_s for price in real),
     )
     return PriceBook(
         name=book.name,
         tier=ThreeTiers(
-            hot=hot,
+            hot=book.tier.hot,
             warm=book.tier.warm if "warm" in there else far,
             cold=book.tier.cold if "cold" in there else far,
         ),
