@@ -9,6 +9,7 @@ import pytest
 from stratum.core.schema import BLOCK, HISTORY
 from stratum.core.tiering.decide import decide
 from stratum.core.tiering.explain import from_json, to_json
+from stratum.core.tiering.policy import Policy
 from stratum.core.tiering.rule import REASONS
 from stratum.core.tiering.settings import KIND, BucketTiering
 from stratum.core.txn import successor
@@ -395,3 +396,30 @@ async def test_a_thousand_decisions_of_a_running_store_are_made_again_from_their
                 seen.add((decision.was, decision.tier, decision.reason))
                 made += 1
     assert made >= 1000 and len({way[:2] for way in seen}) >= 3 and len(seen) >= 6
+
+
+async def test_a_young_volume_is_observed_for_its_warm_up_and_the_wait_is_shown(tmp_path):
+    async with deciding_engine(tmp_path, policy=Policy(warm_up_share=1.0, bound=0.0)) as store:
+        await store.put("films/a")
+        await store.days(2)
+        found = await part(store, "films/a")
+        assert await store.tier("films/a") == "hot"
+        assert (found["reason"], found["constraints"], found["wished"]) == ("WARM_UP", ["WARM_UP"], "cold")
+        assert "it has not been observed for long enough yet" in found["sentence"]
+        assert await days_until(store, "films/a", "cold", most=7) in range(2, 7)
+
+
+async def test_a_move_back_before_the_break_even_time_needs_several_days_of_reads(tmp_path):
+    policy = Policy(brake_reads=4, bound=0.0, spike_visits=100)
+    dear = replace_book(cold={"retrieval_usd_per_gb": 4.0}, warm={"storage_usd_per_gb_month": 11.0})
+    async with deciding_engine(tmp_path, policy=policy, prices=dear) as store:
+        await store.put("films/a", metadata={"stratum-hint": "cold"})
+        assert await days_until(store, "films/a", "cold")
+        held = []
+        for _ in range(6):
+            await store.read("films/a", times=8)
+            await store.days()
+            held.append((await part(store, "films/a"))["reason"])
+        assert "FLIP_FLOP" in held and held[-1] != "FLIP_FLOP"
+        assert await store.tier("films/a") != "cold"
+        assert store.engine.tiering.rows.state.totals.flip_flops in (0, 1)
