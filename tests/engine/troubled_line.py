@@ -21,6 +21,7 @@ CANNED = {
 FAULTS = (*CANNED, "cut", "reset", "short body", "wrong ETag", "applied, then no answer")
 HEAD_END = b"\r\n\r\n"
 PIECE = 64 * 1024
+GONE = (trio.BrokenResourceError, trio.ClosedResourceError, OSError)  # the one at an end has had enough
 
 
 class TroubledLine:
@@ -44,7 +45,7 @@ class TroubledLine:
         await trio.serve_listeners(self._serve, [listener])
 
     async def _serve(self, client: trio.SocketStream) -> None:
-        with suppress(trio.BrokenResourceError, trio.ClosedResourceError, OSError):
+        with suppress(*GONE):
             head, rest = await _head_of(client)
             if not head:
                 return
@@ -61,7 +62,8 @@ class TroubledLine:
         async with await trio.open_tcp_stream(*self._target) as server, trio.open_nursery() as nursery:
             await server.send_all(_closing(head) + rest)
             nursery.start_soon(_pump, client, server, nursery.cancel_scope)
-            await self._back(client, server, fault)
+            with suppress(*GONE):
+                await self._back(client, server, fault)
             nursery.cancel_scope.cancel()
 
     async def _back(self, client: trio.SocketStream, server: trio.SocketStream, fault: str | None) -> None:
@@ -125,7 +127,7 @@ async def _answer(client: trio.SocketStream, head: bytes, rest: bytes, status: b
 
 
 async def _pump(source: trio.SocketStream, sink: trio.SocketStream, both: trio.CancelScope) -> None:
-    with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
+    with suppress(*GONE):
         while piece := await source.receive_some(PIECE):
             await sink.send_all(piece)
     both.cancel()  # whoever asked is gone: so are we
