@@ -1,6 +1,6 @@
 """Who may ask what below /-/: the guard in front of every page but health.
 
-Room: stratum/console. May import: engine.
+Room: stratum/console. May import: core.errors, engine.
 
 How a request is signed is the S3 room's knowledge. This room gets it as a plain function, `Authorise`, and never
 imports its sibling.
@@ -13,6 +13,7 @@ from functools import wraps
 
 from quart import Response, g, request
 
+from stratum.core.errors import NoSuchCredential
 from stratum.engine.engine import Engine
 
 Page = Callable[..., Awaitable[Response]]
@@ -72,6 +73,41 @@ def root_only(engine: Engine, authorise: Authorise) -> Callable[[Page], Page]:
         return guarded
 
     return guard
+
+
+def root_or_tenant(engine: Engine, authorise: Authorise) -> Callable[[Page], Page]:
+    """A decorator: as `root_only`, or for the root of a tenant, then `g.tenant` is its id (else empty): the page must
+    show and change only what belongs to it (`check_scope`)."""
+
+    def guard(page: Page) -> Page:
+        @wraps(page)
+        async def guarded(**arguments: str) -> Response:
+            g.access_key = await authorise(await asked())
+            g.tenant = ""
+            if not engine.credentials.is_root(g.access_key):
+                g.tenant = _tenant_of(engine, g.access_key)
+                if not g.tenant:
+                    raise Denied("this needs the root credential, or a key of a tenant's root")
+            return await page(**arguments)
+
+        return guarded
+
+    return guard
+
+
+def _tenant_of(engine: Engine, access_key: str) -> str:
+    """The tenant that a key's user administers; empty: none."""
+    try:
+        return engine.tenants.administered_by(engine.credentials.principal_of(access_key))
+    except NoSuchCredential:
+        return ""
+
+
+def check_scope(engine: Engine, user: str, *, root_too: bool = False) -> None:
+    """Raise Denied if a tenant asks about a user that is not its own; about its root only with `root_too`."""
+    own = g.tenant and engine.tenants.has_user(g.tenant, user) and (root_too or user != g.tenant)
+    if g.tenant and not own:
+        raise Denied(f"{user or 'the operator'} is no user of this tenant")
 
 
 def is_bearer(header: str, token: str) -> bool:

@@ -8,12 +8,13 @@ from collections.abc import Callable, Mapping
 import msgspec
 from quart import Blueprint, Response, g, request
 
-from stratum.console.access import Authorise, root_only
+from stratum.console.access import Authorise, Denied, check_scope, root_only, root_or_tenant
 from stratum.console.answers import answer
 from stratum.console.disks import add_disks
 from stratum.console.explain import add_explain
 from stratum.console.quotas import add_quotas
 from stratum.console.roles import add_roles
+from stratum.console.tenants import add_tenants
 from stratum.console.tiers import add_tiers
 from stratum.console.users import NewKey, add_users, body_of, pair_of
 from stratum.core.errors import InvalidArgument
@@ -65,12 +66,14 @@ def add_admin(
             raise InvalidArgument("this server has no web console: see [console] address")
         return answer({"console": about().get("console", ""), "ticket": tickets(g.access_key)}, 201)
 
-    _add_keys(pages, engine, guard)
+    with_tenants = root_or_tenant(engine, authorise)
+    _add_keys(pages, engine, with_tenants)
     _add_buckets(pages, engine, guard)
     _add_named_keys(pages, engine, guard)
     add_tiers(pages, engine, guard)
     add_explain(pages, engine, guard)
-    add_users(pages, engine, guard)
+    add_users(pages, engine, with_tenants)
+    add_tenants(pages, engine, guard, with_tenants)
     add_roles(pages, engine, guard)
     add_quotas(pages, engine, guard)
     add_disks(pages, engine, guard)
@@ -80,18 +83,25 @@ def _add_keys(pages: Blueprint, engine: Engine, guard: Callable) -> None:
     @pages.get("/admin/keys")
     @guard
     async def list_keys() -> Response:
-        return answer(engine.credentials.list())
+        rows = engine.credentials.list()
+        own = engine.tenants.keys(g.tenant) if g.tenant else None
+        return answer([row for row in rows if own is None or row.access_key in own])
 
     @pages.post("/admin/keys")
     @guard
     async def create_key() -> Response:
         new = await body_of(NewKey)
+        check_scope(engine, new.user, root_too=True)
+        if g.tenant:
+            engine.tenants.check_room_for_key(g.tenant)
         made = await engine.credentials.create(new.name, user=new.user, pair=pair_of(new))
         return answer({"access_key": made.access_key, "secret_key": made.secret_key}, 201)
 
     @pages.delete("/admin/keys/<access_key>")
     @guard
     async def delete_key(access_key: str) -> Response:
+        if g.tenant and access_key not in engine.tenants.keys(g.tenant):
+            raise Denied("that is no key of this tenant")
         await engine.credentials.delete(access_key)
         return answer({"deleted": access_key})
 

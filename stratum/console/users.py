@@ -1,14 +1,15 @@
-"""/-/admin/users: users, their access keys and their policies. For the root credential only.
+"""/-/admin/users: users, their access keys and their policies. For the root credential, and the roots of tenants.
 
-Room: stratum/console. May import: console.answers, core.errors, engine.
+Room: stratum/console. May import: console.{access, answers}, core.errors, engine.
 """
 
 from collections.abc import Callable
 from typing import TypeVar
 
 import msgspec
-from quart import Blueprint, Response, request
+from quart import Blueprint, Response, g, request
 
+from stratum.console.access import Denied, check_scope
 from stratum.console.answers import answer
 from stratum.core.errors import InvalidArgument
 from stratum.engine.credentials import KeyPair
@@ -52,7 +53,7 @@ async def body_of(type: type[T]) -> T:  # noqa: A002 - the field's word, as in m
 
 
 def add_users(pages: Blueprint, engine: Engine, guard: Callable) -> None:
-    """Put the pages on the blueprint."""
+    """Put the pages on the blueprint. `guard`: access.root_or_tenant; a tenant has to do with its own users alone."""
 
     @pages.get("/admin/users")
     @guard
@@ -66,8 +67,10 @@ def add_users(pages: Blueprint, engine: Engine, guard: Callable) -> None:
                     "account": record.account or user,
                     "created": record.created,
                     "policies": sorted(record.policies),
+                    "tenant": record.tenant,
                 }
                 for user, record in engine.users.list()
+                if not g.tenant or g.tenant in (user, record.account)
             ]
         )
 
@@ -75,6 +78,11 @@ def add_users(pages: Blueprint, engine: Engine, guard: Callable) -> None:
     @guard
     async def create_user() -> Response:
         new = await body_of(NewUser)
+        if g.tenant:
+            if new.account not in ("", g.tenant):
+                raise Denied("a tenant makes users of its own account")
+            engine.tenants.check_room_for_user(g.tenant)
+            new = msgspec.structs.replace(new, account=g.tenant)
         user = await engine.users.create(new.name, user=new.user, email=new.email, account=new.account)
         return answer({"user": user, "name": new.name}, 201)
 
@@ -82,6 +90,7 @@ def add_users(pages: Blueprint, engine: Engine, guard: Callable) -> None:
     @guard
     async def delete_user() -> Response:
         named = await body_of(Named)
+        check_scope(engine, named.user)
         await engine.users.delete(named.user)
         return answer({"deleted": named.user})
 
@@ -92,12 +101,15 @@ def _add_policies(pages: Blueprint, engine: Engine, guard: Callable) -> None:
     @pages.post("/admin/users/policies")
     @guard
     async def list_policies() -> Response:
-        return answer(engine.users.policies((await body_of(Named)).user))
+        user = (await body_of(Named)).user
+        check_scope(engine, user, root_too=True)
+        return answer(engine.users.policies(user))
 
     @pages.post("/admin/users/policies/put")
     @guard
     async def put_policy() -> Response:
         named = await body_of(Named)
+        check_scope(engine, named.user)
         await engine.users.put_policy(named.user, named.policy, named.text)
         return answer({"user": named.user, "policy": named.policy})
 
@@ -105,6 +117,7 @@ def _add_policies(pages: Blueprint, engine: Engine, guard: Callable) -> None:
     @guard
     async def delete_policy() -> Response:
         named = await body_of(Named)
+        check_scope(engine, named.user)
         await engine.users.delete_policy(named.user, named.policy)
         return answer({"user": named.user, "deleted": named.policy})
 

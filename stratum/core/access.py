@@ -7,9 +7,11 @@ Invariants
         itself: whoever rules the bucket may always read, replace and delete it (s3/bucket_policy.py B2).
     E2  Silence is a refusal.
     E3  Policies of users are given by the operator, who rules every bucket: what they allow is allowed, whoever owns
-        the bucket.
+        the bucket. Those of a tenant's users are given by the tenant: see E6.
     E4  The owner of a bucket does not see into what others own in it, but may delete it (and may take it over, by
         BucketOwnerEnforced).
+    E6  Who is of a tenant may do in the buckets of another account only what that account grants, by a bucket policy or
+        an ACL, and what, unless it is the root, its own account grants it too: both sides must allow.
     E5  What a policy of the session does not allow is refused, whoever asks: a session has no more than who began it.
 """
 
@@ -70,6 +72,7 @@ class Ground:
     foreign: bool = False  # others may own objects in it
     identity: tuple[Policy, ...] = ()
     limits: tuple[Policy, ...] = ()  # of the session of who asks
+    tenant: bool = False  # who asks is of a tenant
 
     @property
     def policies(self) -> tuple[Policy, ...]:
@@ -97,16 +100,17 @@ def decide(asked: AccessRequest, ground: Ground, *, creating: bool = False) -> D
     if rules:
         foreign = ground.foreign and ground.ownership != ENFORCED and not creating
         return Decision.OBJECT if foreign and asked.action in BY_OBJECT_ACL else Decision.ALLOW
-    if _policies_allow(asked, ground):
+    across = ground.tenant and principal.account_id != ground.owner
+    if across and not principal.root and evaluate(ground.identity, asked) is not Verdict.ALLOW:
+        return Decision.DENY  # E6
+    if (not across and evaluate(ground.identity, asked) is Verdict.ALLOW) or _bucket_policy_allows(asked, ground):
         return Decision.ALLOW
     if creating and principal.account_id != ground.owner and asked.action in WITH_PUT:
         return _comes_along(asked, ground)
     return _by_acl(asked, ground, creating=creating)
 
 
-def _policies_allow(asked: AccessRequest, ground: Ground) -> bool:
-    if evaluate(ground.identity, asked) is Verdict.ALLOW:
-        return True
+def _bucket_policy_allows(asked: AccessRequest, ground: Ground) -> bool:
     policy = ground.policy
     if policy is None or evaluate((policy,), asked) is not Verdict.ALLOW:
         return False

@@ -2,9 +2,9 @@
 
 Room: stratum/core. May import: core.placement.
 
-With m shards a volume, T units of every shard fit if and only if sum(min(size, T)) >= m * T: no disk can give more than T
-of its room, for it holds one shard of each volume at most. What is left then is on fewer than m disks, and is filled with
-the next narrower code of the same parity (core/placement.py P1). `choose_slots` fills disks in the proportion that
+With m shards a volume, T units of every shard fit if and only if sum(min(size, T)) >= m * T: no disk can give more than
+T of its room, for it holds one shard of each volume at most. What is left then is on fewer than m disks, and is filled
+with the next narrower code of the same parity (core/placement.py P1). `choose_slots` fills disks in the proportion that
 gets there.
 """
 

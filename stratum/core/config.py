@@ -50,6 +50,8 @@ class Limits:
 
     # Tiers (engine/mover.py, engine/cold_cache.py)
     moves: int = 2  # volumes moved at the same time; each takes a few pieces of memory
+    tenant_users: int = 1000  # of one tenant, beside its root
+    tenant_keys: int = 2000  # access keys of one tenant's users
     balance_interval: float = 60.0  # seconds between two looks whether shards should rest on other disks
     move_bytes_per_second: int = 100 * MIB  # of all moves together; less while the foreground waits
     cold_cache_bytes: int = 64 * MIB  # cells of held volumes kept in memory; verified again at each use

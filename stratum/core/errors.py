@@ -64,6 +64,10 @@ class NoSuchUser(NotFound):
     """No user of that canonical id."""
 
 
+class NoSuchTenant(NotFound):
+    """No tenant of that id."""
+
+
 class NoSuchRole(NotFound):
     """No role of that name."""
 

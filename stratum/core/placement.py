@@ -7,8 +7,8 @@ Invariants
         are refused.
     P2  No two shards of a volume share a disk.
     P3  A piece, or the tail of one, that fits a cell lies wholly inside one: a small read touches one shard.
-    P4  Of more disks than shards, each gets its part of the volumes by its room, so that all become full together, as far
-        as disks of these sizes can (core/capacity.py).
+    P4  Of more disks than shards, each gets its part of the volumes by its room, so that all become full together, as
+        far as disks of these sizes can (core/capacity.py).
 """
 
 from collections.abc import Collection, Mapping, Sequence

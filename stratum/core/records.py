@@ -300,6 +300,7 @@ class User(msgspec.Struct, frozen=True, array_like=True):
     email: str = ""
     policies: dict[str, str] = {}
     account: str = ""  # id of the account the user belongs to; empty: an account of its own, whose root it is
+    tenant: bool = False  # of the root of an account: it is a tenant (engine/tenants.py)
 
 
 class Event(msgspec.Struct, frozen=True, array_like=True):

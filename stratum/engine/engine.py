@@ -54,6 +54,7 @@ from stratum.engine.scrubber import Scrubber
 from stratum.engine.sealing import Sealing
 from stratum.engine.sessions import Sessions
 from stratum.engine.surroundings import Surroundings
+from stratum.engine.tenants import Tenants
 from stratum.engine.tier_backends import backends_of
 from stratum.engine.tiering import Tiering
 from stratum.engine.tiers import Tiers
@@ -112,6 +113,7 @@ class Engine:
     packing: Packing = field(init=False)
     patterns: PatternWatch = field(init=False)
     roles: Roles = field(init=False)
+    tenants: Tenants = field(init=False)
     sessions: Sessions = field(init=False)
     web_identities: WebIdentities = field(init=False)
 
@@ -119,6 +121,7 @@ class Engine:
         self.file_facts = FileFacts(self.meta, self.disks, self.files, self.tiers)
         self.inventories.tiers = self.tiers
         self.roles = Roles(self.meta, self.now_ns)
+        self.tenants = Tenants(self.meta, self.users, self.credentials, self.quotas, self.limits)
         providers = self.settings.oidc
         named = frozenset(each.name for each in providers)
         self.sessions = Sessions(self.meta, self.credentials, named, self.now_ns)

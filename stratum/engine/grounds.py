@@ -77,6 +77,7 @@ class Grounds:
                 foreign=found.foreign,
                 identity=_identity(txn, principal),
                 limits=_limits(principal),
+                tenant=_is_of_a_tenant(txn, principal),
             )
 
         return self._read(query)
@@ -126,6 +127,11 @@ def _owner(txn: Txn, stored: str, default: str = OPERATOR_ID) -> str:
 def _user(txn: Txn, principal: Principal) -> User | None:
     named = not (principal.operator or principal.anonymous or principal.role)
     return find_user(txn, principal.user) if named else None
+
+
+def _is_of_a_tenant(txn: Txn, principal: Principal) -> bool:
+    root = None if principal.operator or principal.anonymous else find_user(txn, principal.account_id)
+    return root is not None and root.tenant
 
 
 def _limits(principal: Principal) -> tuple[Policy, ...]:

@@ -27,7 +27,16 @@ from stratum.core.errors import (
 from stratum.core.policy import Policy, parse_policy
 from stratum.core.principals import ANONYMOUS_ID, OPERATOR_ID
 from stratum.core.records import Bucket, Credential, User
-from stratum.core.schema import BUCKET, COUNTER, CREDENTIAL, USER, by_email_key, credential_key, user_key
+from stratum.core.schema import (
+    BUCKET,
+    COUNTER,
+    CREDENTIAL,
+    USER,
+    by_email_key,
+    credential_key,
+    owner_usage_key,
+    user_key,
+)
 from stratum.core.txn import Txn, load, save, scan_records
 from stratum.store.meta import Meta
 
@@ -90,10 +99,13 @@ class Users:
         """(canonical id, user), by id."""
         return self._meta.read(lambda txn: [(key.decode(), user) for key, user in scan_records(txn, USER, User)])
 
-    async def create(self, name: str, *, user: str = "", email: str = "", account: str = "") -> str:
+    async def create(
+        self, name: str, *, user: str = "", email: str = "", account: str = "", tenant: bool = False
+    ) -> str:
         """Make a user, return its canonical id: `user`, or 64 hex digits that nobody has.
 
-        `account`: it joins the account of that user (or of the operator) instead of being one of its own.
+        `account`: it joins the account of that user (or of the operator) instead of being one of its own. `tenant`: it
+        is the root of a tenant.
         Raises InvalidArgument, UserExists, NoSuchUser.
         """
         user = user or secrets.token_hex(32)
@@ -105,7 +117,7 @@ class Users:
             raise InvalidArgument(f"a display name of 1 to {NAME_CHARACTERS_MAX} printable characters is needed")
         if email and (len(email) > EMAIL_CHARACTERS_MAX or not _EMAIL.fullmatch(email)):
             raise InvalidArgument(f"an e-mail address of at most {EMAIL_CHARACTERS_MAX} characters, or none, is needed")
-        record = User(name=name, created=self._now_ns(), email=email, account=account)
+        record = User(name=name, created=self._now_ns(), email=email, account=account, tenant=tenant)
 
         def change(txn: Txn) -> None:
             _check_new(txn, user, record, self._limits.users)
@@ -129,6 +141,7 @@ class Users:
                 if credential.user == user:
                     txn.delete(credential_key(key.decode()))
             txn.delete(user_key(user))
+            txn.delete(owner_usage_key(user))  # with its quota: there is nothing to count
             if record.email:
                 txn.delete(by_email_key(record.email, user))
 

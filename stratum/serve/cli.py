@@ -24,6 +24,7 @@ from stratum.serve.role_commands import role_group
 from stratum.serve.settings_file import Loaded, as_keys
 from stratum.serve.settings_values import join_address
 from stratum.serve.store_lock import holder_of
+from stratum.serve.tenant_commands import tenant_group
 from stratum.serve.tier_commands import tier_group
 from stratum.serve.user_commands import policy_group, user_group
 
@@ -255,5 +256,6 @@ main.add_command(user_group(connect))
 main.add_command(policy_group(connect))
 main.add_command(role_group(connect))
 main.add_command(quota_group(connect))
+main.add_command(tenant_group(connect))
 main.add_command(disk_group(connect))
 main.add_command(replay_command)

@@ -17,7 +17,8 @@ from stratum.core.records import Acl, Grant
 ALICE = Principal(user="alice", name="alice")
 BOB = Principal(user="bob", name="bob")
 MEMBER = Principal(user="carol", name="carol", account="alice")  # of alice's account, not its root
-WHO = [OPERATOR, ALICE, BOB, MEMBER, ANONYMOUS]
+OTHER = Principal(user="dave", name="dave", account="bob")  # of bob's
+WHO = [OPERATOR, ALICE, BOB, MEMBER, OTHER, ANONYMOUS]
 ACTIONS = [
     "s3:GetObject", "s3:GetObjectAcl", "s3:PutObjectAcl", "s3:PutObject", "s3:DeleteObject", "s3:ListBucket",
     "s3:GetBucketAcl", "s3:PutBucketAcl", "s3:GetObjectTagging", "s3:PutBucketPolicy", "s3:PutBucketCORS",
@@ -52,6 +53,7 @@ def worlds(draw):
     """Everything a decision may rest on, as plain values."""
     return {
         "who": draw(st.sampled_from(WHO)),
+        "tenants": draw(st.sets(st.sampled_from(["alice", "bob"]))),
         "action": draw(st.sampled_from(ACTIONS)),
         "owner": draw(st.sampled_from(["alice", "stratum"])),
         "policy": draw(policies(named=True)),
@@ -81,6 +83,7 @@ def product(world) -> bool:
         block=world["block"],
         foreign=world["object_owner"] != world["owner"],
         identity=() if identity is None else (identity,),
+        tenant=world["who"].account_id in world.get("tenants", ()),
     )
     resource = "arn:aws:s3:::b/k" if "Object" in world["action"] else "arn:aws:s3:::b"
     asked = AccessRequest(principal=world["who"], action=world["action"], resource=resource, context={})
@@ -107,7 +110,7 @@ def independent(world) -> bool:
         principal = each["Principal"]
         if principal == "*":
             return True
-        return {"alice": me in ("alice", "carol"), "bob": me == "bob"}.get(principal["AWS"], me == "carol")
+        return {"alice": me in ("alice", "carol"), "bob": me in ("bob", "dave")}.get(principal["AWS"], me == "carol")
 
     identity = [] if me in (None, "stratum") else world["identity"]
     if action == "s3:PutBucketPolicy" and rules and not world["confirmed"]:
@@ -120,8 +123,13 @@ def independent(world) -> bool:
     enforced = world["ownership"] == ENFORCED
     if rules and not (foreign and of_the_object and not enforced):
         return True
+    account = {"carol": "alice", "dave": "bob"}.get(me, me)
+    across = account in world.get("tenants", ()) and account != owner
     if not rules:
-        if says("Allow", identity, lambda each: True):
+        own_side = says("Allow", identity, lambda each: True)
+        if across and me != account and not own_side:
+            return False
+        if own_side and not across:
             return True
         public = any(each["Effect"] == "Allow" and each["Principal"] == "*" for each in world["policy"] or [])
         inside = me == "carol" and owner == "alice"
