@@ -125,16 +125,23 @@ def closed(folder: Path, told: Told, verdict: Verdict, *, killed_ns: int, durabl
         path = folder / f"closed-{number}"
         body = path.read_bytes() if path.exists() else None
         whole = body == content(path.name, size_of(number))
-        if durable or when < killed_ns - PUBLISHED_WITHIN_NS:
+        if durable:
+            verdict.require(whole, f"{path.name} was closed, which was durable: {_said(body)}")
+            verdict.checked["files closed, durably"] += 1
+        elif when < killed_ns - PUBLISHED_WITHIN_NS:
             verdict.require(
                 whole, f"{path.name} was closed {(killed_ns - when) / 1e9:.3f} s before the kill: {_said(body)}"
             )
-            verdict.checked["files closed"] += 1
+            verdict.checked["files closed 2 s or more before the kill"] += 1
         else:
             verdict.require(whole or not body, f"{path.name} is torn: {_said(body)}")
-            late = not whole and when < killed_ns - PROMPT_NS
-            verdict.checked["files closed within 2 s of the kill"] += 1
-            verdict.checked["of these not published 0.5 s after the close"] += late
+            early = when < killed_ns - PROMPT_NS
+            verdict.checked[f"files closed {'0.5 to 2' if early else 'less than 0.5'} s before the kill, whole"] += (
+                whole
+            )
+            verdict.checked[
+                f"files closed {'0.5 to 2' if early else 'less than 0.5'} s before the kill, lost"
+            ] += not whole
     for path in folder.iterdir():
         number = int(path.name.partition("-")[2])
         if number not in times:  # it was being written
