@@ -67,7 +67,7 @@ def _sorted(tests: Sequence[Test]) -> list[Test]:
 
 def _alone(run: Run) -> str:
     names = ", ".join(f"`{name}`" for name in run.alone)
-    words = f"What failed was run once more, by itself on a freshly started server; {names} passed there and count as"
+    words = f"What counts and failed was run once more, by itself on a fresh server; {names} passed there and count as"
     why = "passed: they expect to find nothing of other tests, whose locked objects nobody can delete."
     return textwrap.fill(f"{words} {why}", PAGE_WIDTH, break_on_hyphens=False)
 
@@ -104,7 +104,8 @@ def _head(run: Run) -> str:
     day = (
         "a day of lifecycle rules is a real one"
         if run.day_seconds is None
-        else f"a day of lifecycle rules is {run.day_seconds:g} s (a setting, as the suite asks)"
+        else f"a day of lifecycle rules is {run.day_seconds:g} s, and access logs are written within 4 s (settings, as "
+        "the suite asks)"
     )
     return textwrap.fill(
         f"Written by `contrib/s3-tests/run.sh`. {run.date}, product commit {run.product_commit}, an unmodified "

@@ -7,7 +7,7 @@ Invariants
     X2  Each target has a queue of its own. Versions of one key go one after another; of other keys, a few at a
         time. A row goes when the target has the version. So a cut in between sends it again, which a target that has it
         already notices.
-    X3  A target that is away, or lets nobody in, stops its queue alone; what it refuses for good is FAILED and passed by.
+    X3  A target that is away, or lets nobody in, stops its queue alone; what it refuses for good is FAILED and left.
     X4  Into a bucket of this store goes only what its owner may put there, asked each time.
 """
 
