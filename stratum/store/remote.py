@@ -106,10 +106,8 @@ class RemoteBucket:
             if isinstance(judged, BackendRefuses):
                 self._refused = True  # the credentials may be others by now: they are read again
             raise judged from error
-        except RuntimeError as error:
-            if not loop.is_closed():
-                raise
-            raise BackendDown(f"{self.name}: the store is closing") from error
+        except RuntimeError as error:  # aiohttp's for a connection that closed in the middle; or the loop is gone
+            raise BackendDown(f"{self.name}: {error}") from error
         except (BotoCoreError, BrokenAnswer, OSError, TimeoutError, ValueError, KeyError) as error:
             inner = getattr(error, "kwargs", {}).get("error", "")  # of botocore, where a connection was not made
             raise BackendDown(f"{self.name}: {type(error).__name__}: {error} {inner}".rstrip()) from error
