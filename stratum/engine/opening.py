@@ -41,7 +41,7 @@ class OpenedStore:
     open_disk: OpenDisk
     replaced: list[int]  # slots whose disk is a new, empty one: every shard must be rebuilt
     paths: dict[Path, str]  # where disks are looked for, and of which tier those are
-    removed: list[str]  # identities of disks that were taken out for good
+    removed: dict[str, str]  # identities of disks that were taken out for good, and where they were
 
     def remember(self, slot: int, record: DiskRecord) -> None:
         """Note in store.json which disk is in a slot now, once its shards are queued for repair. Blocking."""
@@ -56,7 +56,7 @@ class OpenedStore:
         record = self.records.pop(slot, None) or self.remembered.get(slot)
         self.remembered.pop(slot, None)
         if record is not None:
-            self.removed.append(record.identity)
+            self.removed[record.identity] = record.path
         self._write()
 
     def _write(self) -> None:
@@ -80,6 +80,11 @@ def open_store(settings: Settings, now_ns: Callable[[], int], open_disk: OpenDis
     if not joined.disks:
         raise ForeignDisk("none of the disks can be used: " + "; ".join(f"{p}: {why}" for p, why in joined.problems))
     replaced = _replaced(known, joined)
+    joined.absent = {  # what the settings still name, but was removed, is not missed
+        slot: absent
+        for slot, absent in joined.absent.items()
+        if slot in known.disks or absent.path not in known.removed.values()
+    }
     kept = {slot for slot, record in known.disks.items() if record.added}
     joined.records = {
         slot: msgspec.structs.replace(record, added=slot in kept) for slot, record in joined.records.items()
@@ -95,7 +100,7 @@ def open_store(settings: Settings, now_ns: Callable[[], int], open_disk: OpenDis
             "the index was %s: %s (%d records)", meta.recovery.kind, meta.recovery.reason, meta.recovery.records
         )
     return OpenedStore(
-        store_id, data, disks, meta, records, remembered, open_disk, replaced, paths, list(known.removed)
+        store_id, data, disks, meta, records, remembered, open_disk, replaced, paths, dict(known.removed)
     )
 
 

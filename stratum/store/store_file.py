@@ -8,7 +8,7 @@ written anew from the disks. Layout: docs/format.md, "store.json".
 """
 
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import msgspec
 
@@ -26,7 +26,7 @@ class StoreFile(msgspec.Struct, frozen=True, kw_only=True):
     format: int
     store: str  # 32 hex digits
     disks: dict[int, DiskRecord]
-    removed: list[str] = []  # identities that were taken out of the store for good
+    removed: dict[str, str] = {}  # identities that were taken out of the store for good, and where they were
 
 
 def read_store_file(data: Disk) -> StoreFile | None:
@@ -48,9 +48,13 @@ def read_store_file(data: Disk) -> StoreFile | None:
     return found
 
 
-def write_store_file(data: Disk, store_id: bytes, disks: Mapping[int, DiskRecord], removed: Sequence[str] = ()) -> None:
+def write_store_file(
+    data: Disk, store_id: bytes, disks: Mapping[int, DiskRecord], removed: Mapping[str, str] | None = None
+) -> None:
     """Write store.json so that a cut leaves the old or the new one."""
-    raw = msgspec.json.encode(StoreFile(format=FORMAT, store=store_id.hex(), disks=dict(disks), removed=list(removed)))
+    raw = msgspec.json.encode(
+        StoreFile(format=FORMAT, store=store_id.hex(), disks=dict(disks), removed=dict(removed or {}))
+    )
     temporary = f"{NAME}.tmp-{secrets.token_hex(4)}"
     file = data.create(temporary, purpose="store")
     try:
