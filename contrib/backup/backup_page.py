@@ -13,7 +13,8 @@ SHOWN = 600  # characters of a failure
 def line(outcome: Outcome) -> str:
     """One row for the terminal."""
     compared = f"{outcome.agreement.objects} objects" if outcome.agreement else "-"
-    return f"{outcome.name:<14} {outcome.seconds:7.1f} s  {compared:<15} {outcome.result[:3000]}"
+    seen = "; ".join(outcome.seen)
+    return f"{outcome.name:<14} {outcome.seconds:7.1f} s  {compared:<15} {outcome.result[:3000]}  {seen}"
 
 
 def page(found: Any, settings: Any, date: str, commit: str) -> str:
@@ -24,7 +25,7 @@ def page(found: Any, settings: Any, date: str, commit: str) -> str:
     head = (
         f"Written by `contrib/backup/run.sh`. {date}, commit {commit}, {os.cpu_count()} cores, Linux "
         f"{platform.release()}, one process with six disk folders on one {beside()} disk, mounted on loopback "
-        f"(`{found.mounted}`)."
+        f"(transport {found.transport}, `{found.mounted}`)."
     )
     verdict = f"**{held} of {len(done)} rows hold.** " + (
         f"Not installed here, and so not seen: {', '.join(absent)}." if absent else "Every program was there."

@@ -88,7 +88,7 @@ def borg_lock(round_: Round, repository: Path, more: dict[str, str]) -> None:
             "borg", "create", "--lock-wait", "1", f"{repository}::second-writer", "source", more=more
         )
         require(second.returncode != 0 and "lock" in second.stderr.lower(), f"two writers at once: {second.stderr}")
-        round_.note("the second writer: " + second.stderr.strip().splitlines()[0].split("/")[0].strip())
+        round_.note("the second writer: " + second.stderr.strip().splitlines()[0].split(" /")[0].strip())
         _, said = first.communicate(b"held" * 1000, timeout=120)
         require(first.returncode == 0, f"the first writer: {said!r}")
     finally:

@@ -36,7 +36,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--tree", type=Path, help=f"what is backed up (default: the first of {', '.join(TREES)})")
     parser.add_argument("--scale", type=float, default=1.0, help="less than 1: shorter load, fewer repetitions")
     parser.add_argument("--options", default="", metavar="OPT,...", help="mount options")
-    parser.add_argument("--env", action="append", default=[], metavar="NAME=VALUE", help="environment of the server")
+    parser.add_argument("--transport", default="raw", help="of the mount: raw or pyfuse3")
     parser.add_argument("--work-tree", action="store_true", help="test the files as they lie, not the last commit")
     parser.add_argument("--no-report", action="store_true", help="do not write the page")
     parser.add_argument(
@@ -57,6 +57,7 @@ class Matrix:
     """What a run gave."""
 
     outcomes: list[Outcome] = field(default_factory=list)
+    transport: str = "raw"
     mounted: str = ""  # as /proc/self/mounts has it
     after_remount: str = ""
     exit_code: int = 0
@@ -64,10 +65,9 @@ class Matrix:
 
 def run_all(server: ServedMount, rows: list[Row], settings: argparse.Namespace, work: Path) -> Matrix:
     """Every row in a bucket of its own, one after the other; then unmount, mount, and compare all once more."""
-    more = dict(word.split("=", 1) for word in settings.env)
-    server.start(**more)
+    server.start(STRATUM_MOUNT_TRANSPORT=settings.transport)
     tree = settings.tree or next(Path(each) for each in TREES if Path(each).is_dir())
-    found = Matrix(mounted=server.file_system())
+    found = Matrix(transport=settings.transport, mounted=server.file_system())
     aws, rclone = programs_that_compare(ROOT)
     doors = Doors(server.mountpoint, server.client_environment(), aws=aws, rclone=rclone)
     for row in rows:
@@ -76,7 +76,7 @@ def run_all(server: ServedMount, rows: list[Row], settings: argparse.Namespace, 
         found.outcomes.append(outcome)
         shutil.rmtree(work / row.name, ignore_errors=True)
     found.exit_code = server.stop()
-    server.start(**more)
+    server.start(STRATUM_MOUNT_TRANSPORT=settings.transport)
     found.after_remount = remounted(server, found.outcomes)
     return found
 
