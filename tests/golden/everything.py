@@ -9,6 +9,7 @@ does not count as a difference; and every byte of every object, opened as a clie
 import base64
 import hashlib
 import json
+import random
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -20,11 +21,13 @@ from stratum.core import (
     cors,
     encryption,
     intelligent_tiering,
+    inventory,
     lifecycle,
     locks,
     notification,
     policy,
     public_access,
+    replication,
     tagging,
     website,
 )
@@ -49,15 +52,18 @@ from stratum.core.schema import (
     USER,
     VERSION,
 )
+from stratum.core.tiering.settings import KIND as TIERING
+from stratum.core.tiering.settings import BucketTiering
 from stratum.core.txn import scan_records
 from stratum.engine.credentials import KeyPair
 from stratum.engine.engine import Engine, open_engine
 from stratum.store.guarded import Guarded
 from tests.engine.conftest import MASTERS, ROOT, Clock, read_all
-from tests.engine.operations import Body, bytes_of
+from tests.engine.operations import Body
 from tests.engine.tiered import CLASSES, move
 from tests.fakes.backend import FakeBackend
 
+ADDED = "added"  # name of the folder of a disk that was added
 COLD = "cold.json"  # what the remote backend of the golden store holds
 SECRET = b"a customer's key, for tests only"
 CUSTOMER = CustomerKey(SECRET, base64.b64encode(hashlib.md5(SECRET).digest()).decode())
@@ -77,6 +83,9 @@ KINDS = {
     access_log.KIND: access_log.Logging,
     notification.KIND: notification.Notifications,
     intelligent_tiering.KIND: intelligent_tiering.TieringConfigurations,
+    inventory.KIND: inventory.Inventories,
+    replication.KIND: replication.Replication,
+    TIERING: BucketTiering,
 }
 TABLES = {
     BUCKET: Bucket,
@@ -108,6 +117,17 @@ POLICY = json.dumps(
 IDENTITY = json.dumps({"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "s3:*", "Resource": "*"}]})
 
 
+def bytes_of(size: int, seed: object = 0) -> bytes:
+    """The same bytes for the same arguments; they repeat, so that the archive is small."""
+    block = random.Random(f"{size}/{seed}").randbytes(200)
+    return (block * (size // len(block) + 1))[:size]
+
+
+def added_disk(settings: Settings) -> Path:
+    """Where the disk that 0.3 adds by command is."""
+    return Path(settings.data).parent / "disks" / ADDED
+
+
 class Silent:
     """A sender to nobody: events stay where they are."""
 
@@ -119,10 +139,12 @@ class Silent:
 
 
 def settings_for(folder: Path, limits: Limits) -> Settings:
-    """Six hot disks, four warm ones with 2+1, a cold backend."""
+    """Six hot disks, and one that was added if it was; four warm ones with 2+1, a cold backend."""
+    disks = tuple(folder / "disks" / str(slot) for slot in range(6))
+    more = folder / "disks" / ADDED
     return Settings(
         data=folder / "data",
-        disks=tuple(folder / "disks" / str(slot) for slot in range(6)),
+        disks=(*disks, more) if more.is_dir() else disks,
         warm=WarmTier(disks=tuple(folder / "warm" / str(slot) for slot in range(4)), k=2, parity=1),
         storage_classes=CLASSES,
         notify=(TARGET,),
@@ -283,7 +305,7 @@ async def describe(engine: Engine) -> dict:
     """All of it, as plain values."""
     names = ("versions", "locked", "sealed", "kinds", "tiers")
     return {
-        "objects": {name: await _objects(engine, name) for name in names},
+        "objects": {name: await objects_of(engine, name) for name in names},
         "rows": {prefix.decode(): _rows(engine, prefix, kind) for prefix, kind in TABLES.items()},
         "configurations": _configurations(engine),
         "tiers": {
@@ -293,10 +315,12 @@ async def describe(engine: Engine) -> dict:
     }
 
 
-async def _objects(engine: Engine, bucket: str) -> list:
+async def objects_of(engine: Engine, bucket: str) -> list:
+    """Every version in a bucket, opened as a client would."""
     shown = []
     for view in (await engine.objects.list_versions(bucket, VersionQuery())).versions:
-        row = {"key": view.key.decode(), "version": view.version, "latest": view.latest, "modified": view.modified}
+        key = view.key.decode(errors="backslashreplace")
+        row = {"key": key, "version": view.version, "latest": view.latest, "modified": view.modified}
         if view.view is not None:
             customer = CUSTOMER if bucket == "sealed" and view.key.startswith(b"c/") else None
             opened = await engine.objects.open(bucket, view.key, view.version, customer)

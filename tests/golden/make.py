@@ -2,7 +2,8 @@
 
 Writes format-<n>.tar.xz (the disks and the index of a store that was stopped, started and killed) and format-<n>.json
 (what is in it). Once a version is released its golden store is never made again: it must stay readable for ever.
-Format 1 is that of 0.1 (`fill` and `describe` here), 2 that of 0.2 (it has all that 1 has, and everything.py).
+Format 1 is that of 0.1 (`fill` and `describe` here), 2 that of 0.2 (it has all that 1 has, and everything.py), 3
+that of 0.3 (all that 2 has, and newer.py; of this one every row of the index is described).
 
 Room: tests. May import: stratum, tests.engine.
 """
@@ -10,6 +11,7 @@ Room: tests. May import: stratum, tests.engine.
 import base64
 import hashlib
 import json
+import lzma
 import tarfile
 import tempfile
 from dataclasses import replace
@@ -18,6 +20,7 @@ from pathlib import Path
 import trio
 
 from stratum.core.config import Limits, Settings
+from stratum.core.errors import DiskFailed
 from stratum.core.objects import CopySpec, ListQuery, PartName, PutSpec, UploadSpec
 from stratum.core.records import Checksum
 from stratum.core.schema import ROOT_INODE, xattr_key
@@ -26,14 +29,22 @@ from stratum.engine.engine import Engine
 from stratum.engine.file_names import Caller
 from tests.engine.conftest import Clock, read_all
 from tests.engine.crash import Killed, kill
-from tests.engine.operations import Body, bytes_of
+from tests.engine.operations import Body
 from tests.fakes.backend import FakeBackend
-from tests.golden import everything
+from tests.golden import everything, newer
+from tests.golden.everything import bytes_of
+from tests.golden.rows import by_table
 
-FORMAT = 2
+FORMAT = 3
 HERE = Path(__file__).parent
 SMALL = Limits(cell_bytes=4096, volume_bytes=48 * 1024, pack_bytes=12_000, part_bytes_min=1, map_bytes=1 << 24)
+# What works by the clock of the machine waits to be asked.
+QUIET = replace(
+    SMALL, reap_interval=1e6, repair_interval=1e6, disk_check_interval=1e6, compact_interval=1e6, packing_interval=1e6,
+    balance_interval=1e6,
+)  # fmt: skip
 WHO = Caller(1000, 100)
+PLACE = "/golden"  # where the store was, says its store.json in the archive
 
 
 def settings_for(folder: Path, limits: Limits) -> Settings:
@@ -152,7 +163,7 @@ def _tree(engine: Engine, directory: int, path: str) -> dict:
     shown = {}
     for entry in engine.files.names.list(directory, None, 1000):
         inode = entry.inode
-        name = path + entry.name.decode()
+        name = path + entry.name.decode(errors="backslashreplace")
         xattrs = _attributes(engine, entry.number)
         shown[name] = [
             entry.number, oct(inode.mode), inode.uid, inode.gid, inode.nlink, inode.size, inode.mtime,
@@ -166,37 +177,54 @@ def _tree(engine: Engine, directory: int, path: str) -> dict:
 def _attributes(engine: Engine, number: int) -> dict[str, str]:
     """The attributes that are stored as such, whatever a door makes of them."""
     rows = engine.meta.read(lambda txn: list(scan_records(txn, xattr_key(number, b""), bytes)))
-    return {name.decode(): value.decode() for name, value in rows}
+    return {name.decode(): value.decode(errors="backslashreplace") for name, value in rows}
 
 
 async def make(folder: Path) -> dict:
     """Make the store in `folder`; it ends with a kill, so that the journal holds what no snapshot has."""
     clock, described, cold = Clock(), {}, FakeBackend()
-    limits = replace(SMALL, journal_segment_bytes=20_000, reap_delay=0.0, reap_interval=1e6, seal_delay=0.0)
-    async with everything.opened(folder, limits, clock, cold) as engine:
+    limits = replace(QUIET, journal_segment_bytes=20_000, reap_delay=0.0, seal_delay=0.0)
+    async with everything.opened(folder, replace(limits, repair_interval=0.1), clock, cold) as engine:
         await fill(engine)
         await everything.fill(engine)
+        session = await newer.fill(engine, clock)
     try:
         async with everything.opened(folder, limits, clock, cold) as engine:
             await engine.objects.put("golden", b"last", Body(bytes_of(6000, "last")), PutSpec(metadata={"no": "stop"}))
+            await newer.unfinished(engine)
             described = await describe(engine) | {"more": await everything.describe(engine)}
+            described["newer"] = await newer.describe(engine, session)
+            described |= {"now": clock.ns, "session": session}
             everything.keep_cold(cold, folder / everything.COLD)
+            described["rows"] = by_table(await newer.passing_rows(engine))
             await kill(engine)
-    except* Killed:
+    except* (Killed, DiskFailed):  # services that look at the index as they end find it gone
         pass
     return described
 
 
 def main() -> None:
     """Write both files."""
-    with tempfile.TemporaryDirectory() as folder:
-        described = trio.run(make, Path(folder))
-        (HERE / f"format-{FORMAT}.json").write_text(json.dumps(described, indent=1, ensure_ascii=False) + "\n")
-        for lock in Path(folder).rglob("lock.mdb"):
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        described = trio.run(make, folder)
+        rows = described.pop("rows")
+        text = json.dumps(described, indent=1, ensure_ascii=False)
+        tables = [f"{json.dumps(table)}: {{\n{_lines(some)}\n}}" for table, some in sorted(rows.items())]
+        text = text.removesuffix("\n}") + ',\n "rows": {\n' + ",\n".join(tables) + "\n}\n}\n"
+        (HERE / f"format-{FORMAT}.json").write_text(text)
+        stored = folder / "data" / "store.json"
+        stored.write_text(stored.read_text().replace(name, PLACE))
+        for lock in folder.rglob("lock.mdb"):
             lock.unlink()
-        with tarfile.open(HERE / f"format-{FORMAT}.tar.xz", "w:xz") as archive:
-            for name in ("data", "disks", "warm", everything.COLD):
-                archive.add(Path(folder) / name, name)
+        with tarfile.open(HERE / f"format-{FORMAT}.tar.xz", "w:xz", preset=9 | lzma.PRESET_EXTREME) as archive:
+            for each in ("data", "disks", "warm", everything.COLD):
+                archive.add(folder / each, each)
+
+
+def _lines(rows: dict) -> str:
+    """A row a line, so that a change of one is seen."""
+    return ",\n".join(f" {json.dumps(key)}: {json.dumps(said, ensure_ascii=False)}" for key, said in rows.items())
 
 
 if __name__ == "__main__":
