@@ -32,6 +32,13 @@ def world(described, volumes):
     return fills, placed
 
 
+def test_what_cannot_be_more_even_is_left_alone():
+    fills = {0: Fill(100, 30, 70), 1: Fill(100, 20, 80)}
+    assert choose_relocation([0], SIZE, fills, 0) is None
+    fills[0].held += SIZE
+    assert choose_relocation([0], SIZE, fills, 0) == (0, 1)
+
+
 @given(disks, st.lists(st.permutations(range(10)), max_size=60))
 def test_it_ends_with_disks_emptied_and_even_as_far_as_can_be(described, volumes):
     fills, placed = world(described, volumes)

@@ -12,7 +12,8 @@ import trio
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stratum.core.errors import Conflict, InvalidArgument, StratumError
+from stratum.core.errors import Busy, Conflict, InvalidArgument, StratumError
+from stratum.engine import relocator
 from stratum.engine.health import status
 from stratum.store.identity import NAME
 from tests.engine.crash import HANGS, SMALL, Fixed, Killed, World, fast_folder, kill
@@ -133,6 +134,8 @@ async def test_a_disk_is_emptied_with_full_redundancy_all_the_time_and_removed_f
         with pytest.raises(Conflict):
             await engine.disk_changes.remove(2)
         await engine.disk_changes.drain(2)
+        with pytest.raises(Conflict):  # it is not empty yet
+            await engine.disk_changes.remove(2)
         await put(engine, b"new", LARGE)
         assert all(
             2 not in volume.slots for number, volume in volumes_of(engine).items() if number == max(volumes_of(engine))
@@ -207,6 +210,24 @@ async def test_a_shard_that_cannot_be_written_stays_where_it_is(world):
         assert engine.relocator.trouble
         assert await observe(engine, KEYS) == before
         assert shards_by_slot(engine)[0] > 0
+
+
+async def test_what_a_relocation_that_failed_left_is_cleared_away(world, monkeypatch):
+    def refused(*_):
+        raise Busy("not now")
+
+    async with world.engine() as engine:
+        await furnish(engine)
+        await seal(engine)
+        await engine.disk_changes.add(path(world, 6))
+        await engine.disk_changes.drain(0)
+        with monkeypatch.context() as patch:
+            patch.setattr(relocator, "_swap", refused)
+            await work(engine)
+        await engine.disk_changes.drain(0, cancel=True)
+        assert any(name.startswith("volumes/") for name in world.disk(6).paths())
+        await settle(engine)
+        check_files(world, engine)
 
 
 # --- anything -------------------------------------------------------------------------------------------------

@@ -9,6 +9,7 @@ from stratum.core.objects import CopySpec, PartName, PutSpec, UploadSpec
 from stratum.core.records import Inode, Part, Usage
 from stratum.core.schema import INODE, PART, USAGE, bucket_usage_key, inode_key, part_key
 from stratum.core.txn import load, save, scan_records, successor
+from stratum.engine import quotas
 from stratum.engine.quotas import COUNTED
 from tests.engine.conftest import body_of
 from tests.engine.examination import check_records
@@ -191,7 +192,8 @@ async def test_the_quota_of_a_user_is_for_all_its_buckets(engine):
         await engine.quotas.set(user="nobody", bytes_max=1)
 
 
-async def test_a_count_anew_finds_what_is_wrong_and_puts_it_right_while_the_store_is_in_use(engine):
+async def test_a_count_anew_finds_what_is_wrong_and_puts_it_right_while_the_store_is_in_use(engine, monkeypatch):
+    monkeypatch.setattr(quotas, "SLICE", 2)  # so that much changes before and behind it
     for number in range(30):
         await put(engine, b"k%d" % number, number)
 
