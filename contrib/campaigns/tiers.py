@@ -353,6 +353,7 @@ def main() -> int:
         with tempfile.TemporaryDirectory(dir=fast_folder()) as folder:
             served = trio.run(run_served, Path(folder), settings.served, settings.seed, others.url("moto"))
         others.close()
+        del served.faults["wrong bytes"]  # not of the line: it passes such a call on as it is
         print(served, flush=True)
     servers, processes = {}, {}
     for name in settings.servers:
