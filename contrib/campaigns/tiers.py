@@ -349,10 +349,8 @@ def main() -> int:
         print(found, flush=True)
     seconds, served = time.monotonic() - begun, None
     if settings.served:
-        others = Servers()
-        with tempfile.TemporaryDirectory(dir=fast_folder()) as folder:
+        with contextlib.closing(Servers()) as others, tempfile.TemporaryDirectory(dir=fast_folder()) as folder:
             served = trio.run(run_served, Path(folder), settings.served, settings.seed, others.url("moto"))
-        others.close()
         del served.faults["wrong bytes"]  # not of the line: it passes such a call on as it is
         print(served, flush=True)
     servers, processes = {}, {}
