@@ -38,9 +38,7 @@ def tenant_group(connect: Connect) -> click.Group:
 def _add(connect: Connect) -> click.Command:
     @click.command("add")
     @click.argument("name")
-    @click.option(
-        "--id", "tenant", default="", help="Canonical id, when it comes from elsewhere; else one is made."
-    )
+    @click.option("--id", "tenant", default="", help="Canonical id, when it comes from elsewhere; else one is made.")
     @click.option("--email", default="", help="E-mail address that an ACL may grant to.")
     @with_store_options
     @s3_option
