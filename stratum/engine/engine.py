@@ -281,9 +281,7 @@ def _let_decide(engine: Engine, around: Surroundings) -> None:
     engine.file_facts.why = engine.tiering.why
     engine.files.reads = FileReads(engine.heat, engine.meta)
     engine.packing = packing_of(around, engine.volumes, engine.tiers, engine.files, engine.settings)
-    engine.patterns = PatternWatch(
-        around, engine.volumes, engine.files, engine.heat, engine.tiering, engine.packing
-    )
+    engine.patterns = PatternWatch(around, engine.volumes, engine.files, engine.heat, engine.tiering, engine.packing)
 
 
 def _directory_maker(owner: tuple[int, int], now_ns: Callable[[], int]) -> DirectoryMaker:
