@@ -1,6 +1,7 @@
 """Every limit and every setting, with its default and its reason (law 8).
 
-Room: stratum/core. May import: core.errors, core.tiering.settings. Reading the TOML file and the environment is `serve/settings_file.py`.
+Room: stratum/core. May import: core.errors, core.tiering.settings.
+Reading the TOML file and the environment is `serve/settings_file.py`.
 """
 
 from dataclasses import dataclass, field
