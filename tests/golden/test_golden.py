@@ -8,6 +8,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
+import trio
 
 from stratum.core.config import Limits
 from stratum.core.errors import StratumError
@@ -27,6 +28,7 @@ MORE = "more"  # what everything.py describes: of formats since 2
 NEWER = "newer"  # what newer.py describes: of formats since 3
 NEWEST = FORMATS[-1]
 ABSENT: dict[str, str] = {}  # tables without a row in the newest golden store: letter -> why
+PASSING = {"N", "o", "j", "l", "s"}  # tables of what is under way: with time, they are empty
 REMEDY = f"""
 The golden store tests/golden/format-{NEWEST}.* does not fit this version any more. If that is meant:
 - while the version that wrote it (0.{NEWEST}) is not released, make it anew: `python -m tests.golden.make` (half a
@@ -170,12 +172,13 @@ def test_this_version_writes_store_json_as_the_newest_one_has_it(newest):
 
 async def test_what_a_kill_left_in_the_newest_one_is_dealt_with(newest):
     async with newest.open(reap_delay=0.0) as engine:
+        with trio.fail_after(60):
+            while left := by_table(engine.meta.read(all_rows)).keys() & PASSING:
+                await engine.reaper.one_pass()
+                await trio.lowlevel.checkpoint()
+        assert not left
         assert await read_all(await engine.objects.open("unpublished", b"file")) == b""
-        for _ in range(3):
-            await engine.reaper.one_pass()
-    left = by_table(newest.rows())
-    assert left.keys() & {"N", "o", "j", "l", "s"} == set()
-    assert as_json(left)["L"] == newest.expected["rows"]["L"], "the disk waits to be removed"
+    assert as_json(by_table(newest.rows()))["L"] == newest.expected["rows"]["L"], "the disk waits to be removed"
 
 
 async def test_a_golden_store_shows_what_was_put_into_it(golden):
