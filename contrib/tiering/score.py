@@ -21,9 +21,9 @@ from stratum.serve.replay_trace import assembled, read_events, read_inventory
 
 AROUND = {
     "prior_rate": (0.02, 0.025, 0.04, 0.05), "leave_days": (30, 45, 90), "rise_days": (7, 10, 15, 30, 60),
-    "group_days": (20, 30, 45, 90), "half_life_days": (30, 45, 60, 180), "horizon_days": (15, 30, 45, 90),
+    "group_days": (20, 30, 45, 90), "half_life_days": (30, 45, 60, 180), "horizon_days": (15, 30, 60, 180),
     "habit_days": (1, 2, 8), "margin": (0, 0.3), "warm_up_share": (0, 0.25, 0.5), "residence_share": (0, 0.25, 1),
-    "brake_reads": (0, 1, 3), "sweep_credit": (0, 0.5), "bound": (0, 2, 2.5, 4), "credit_days": (0.5, 2, 3),
+    "brake_reads": (0, 1, 3), "sweep_credit": (0, 0.5), "bound": (0, 2, 2.5, 4), "credit_days": (0.5, 1, 3),
 }  # fmt: skip
 
 

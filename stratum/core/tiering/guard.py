@@ -9,8 +9,8 @@ A ledger per unit knows what it has cost, and what the optimum has cost if it is
     at most bound * (growth of the optimum) + a constant.
 
 So at every time cost <= bound * optimum + credit + constant: after the last evening on which a forecast decided, the
-fallback was in charge. docs/tiering.md, section 7, says what the constant is and where a bound of 3 can be had at all;
-contrib/tiering/game.py computes both over all histories.
+fallback was in charge. Statement 2 is computed on a grid (contrib/tiering/game.py), not proved; docs/tiering.md,
+section 7, says for which prices and sizes it holds with 3.
 """
 
 from stratum.core.tiering.arithmetic import ONE, Arithmetic, Column, picked
