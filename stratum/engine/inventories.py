@@ -121,11 +121,13 @@ class InventoryLists:
         """Run until cancelled."""
         while True:
             self._sooner = trio.Event()
+            pause = LONGEST_SLEEP
             try:
                 await self.one_pass()
+                pause = self._pause()
             except StratumError as error:
                 log.warning("inventories postponed: %s", error)
-            with trio.move_on_after(self._pause()):
+            with trio.move_on_after(pause):
                 await self._sooner.wait()
 
     def _pause(self) -> float:

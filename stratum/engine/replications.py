@@ -212,11 +212,19 @@ class Replications:
                 nursery.start_soon(remote.run)
             while True:
                 self._more = trio.Event()
-                for queue in self._around.meta.read(_queues):
-                    if queue not in self._busy:
-                        self._busy.add(queue)
-                        nursery.start_soon(self._serve, queue)
+                try:
+                    self._serve_all(nursery)
+                except StratumError as error:
+                    log.warning("replication waits %d s: %s", PAUSE, error)
+                    await trio.sleep(PAUSE)
+                    continue
                 await self._more.wait()
+
+    def _serve_all(self, nursery: trio.Nursery) -> None:
+        for queue in self._around.meta.read(_queues):
+            if queue not in self._busy:
+                self._busy.add(queue)
+                nursery.start_soon(self._serve, queue)
 
     async def _serve(self, queue: str) -> None:
         """Work a queue off; a target that is away is waited for."""
@@ -225,7 +233,7 @@ class Replications:
             while True:
                 try:
                     if not await self.one_pass(queue):
-                        return
+                        break
                     pause, standing.trouble = PAUSE, ""
                 except StratumError as error:
                     standing.trouble = str(error)
@@ -234,8 +242,7 @@ class Replications:
                     pause = min(2 * pause, LONGEST_PAUSE)
         finally:
             self._busy.discard(queue)
-            if self._around.meta.read(lambda txn: _first(txn, queue)) is not None:
-                self._more.set()
+        self._more.set()  # what came since the last look found the queue busy
 
     async def one_pass(self, queue: str) -> int:
         """Send the oldest of a queue; return how many there were. Raises Unavailable: the target is away."""
@@ -400,11 +407,6 @@ def _queues(txn: Txn) -> list[str]:
         found.append(queue)
         start = successor(outgoing_prefix(queue))
     return found
-
-
-def _first(txn: Txn, queue: str) -> bytes | None:
-    prefix = outgoing_prefix(queue)
-    return next((row for row, _ in txn.scan(prefix, successor(prefix))), None)
 
 
 def _waiting(queue: str) -> bytes:
