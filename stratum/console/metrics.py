@@ -49,8 +49,23 @@ class EngineNumbers(Collector):
             ("access_log_lines_dropped", "Lines left out since the start", engine.access_logs.dropped),
         ):
             yield CounterMetricFamily(f"stratum_{name}", words, value=value)
+        yield from self._closes()
         yield from self._notifications()
         yield from self._replications()
+
+    def _closes(self) -> Iterator[Metric]:
+        standing = self._engine.files.standing
+        yield GaugeMetricFamily(
+            "stratum_mount_closed_files", "Closed files of the mount that are not durable yet", value=standing.waiting
+        )
+        yield GaugeMetricFamily(
+            "stratum_mount_oldest_close_seconds", "Since the first of them was closed", value=standing.oldest
+        )
+        yield CounterMetricFamily(
+            "stratum_mount_closes_held_back",
+            "Closes that waited since the start, the machine being too slow for what they promise",
+            value=standing.held_back,
+        )
 
     def _notifications(self) -> Iterator[Metric]:
         labels = ["target"]

@@ -32,6 +32,7 @@ from stratum.engine.file_sealed import check_readable
 from stratum.engine.file_table import FileTable
 from stratum.engine.file_xattrs import FileXattrs
 from stratum.engine.heat_files import FileReads
+from stratum.engine.publisher import Standing
 from stratum.engine.quotas import Quotas
 from stratum.engine.sealing import Sealing
 from stratum.store.disks import Disks
@@ -195,7 +196,9 @@ class Files:
         self._table.publisher.enqueue(file)
         if self._close_is_durable:
             await self._table.publisher.settle(file.number)
-            file.report()
+        else:
+            await self._table.publisher.keep_promise(file)
+        file.report()
 
     async def release(self, handle: int) -> None:
         """The last descriptor of a handle was closed: forget the handle."""
@@ -253,6 +256,11 @@ class Files:
     def idle(self) -> bool:
         """Does nothing wait for publication?"""
         return self._table.publisher.idle
+
+    @property
+    def standing(self) -> Standing:
+        """How far publications are behind the closes."""
+        return self._table.publisher.standing
 
     async def settle(self, number: int | None) -> None:
         """Have what was closed (one inode, or everything) published now; durable on return, or failed."""

@@ -35,12 +35,14 @@ class Batches:
         self.layers: tuple[Batch, ...] = (self.open,)  # newest first
         self.sound = True  # no commit has failed for good
         self.hindrance: str | None = None
+        self.commit_seconds = 0.0  # that the newest durable commit took
         self.map_in_use = False  # somebody else has a long transaction: the map must not grow
         self._index = index
         self._limits = limits
         self._settled = settled
         self._stalled = self._stopped = False
         self._sealed: Batch | None = None
+        self._submitted_at = 0.0
         self._committer = Committer(index, journal, settled=self._settle, stalled=self._stall)
 
     @property
@@ -122,6 +124,7 @@ class Batches:
                 return
         self._sealed, self.open = batch, Batch(batch.number + 1)
         self.layers = (self.open, batch)
+        self._submitted_at = trio.current_time()
         self._committer.submit(batch)
 
     def _settle(self, batch: Batch, outcome: Outcome) -> None:
@@ -130,6 +133,7 @@ class Batches:
             self._fail(batch, outcome.error, journaled=outcome.journaled)
             return
         self.durable = batch.number
+        self.commit_seconds = trio.current_time() - self._submitted_at
         self._sealed = None
         self.layers = (self.open,)
         batch.error = None

@@ -109,6 +109,11 @@ class Meta:
         return self._batches.durable
 
     @property
+    def commit_seconds(self) -> float:
+        """How long the newest durable commit took."""
+        return self._batches.commit_seconds
+
+    @property
     def seen(self) -> int:
         """Ticket of the newest batch that the last read or apply looked at (0: only at durable rows)."""
         return self._seen

@@ -30,6 +30,7 @@ class FakeMeta:
         self.txn = MemoryTxn()
         self.ticket = self.durable_ticket = 0
         self.failed = None
+        self.commit_seconds = 0.0
 
     def read(self, query):
         return query(self.txn)
