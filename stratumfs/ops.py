@@ -99,6 +99,7 @@ class Operations:
     @answered
     async def lookup(self, parent_inode: int, name: bytes, ctx: RequestContext) -> Node | None:
         """Find a name; that there is none is an answer too."""
+        await self._files.settle_view(parent_inode)
         node = self._files.names.lookup(parent_inode, name)
         if node is None and self._files.names.comes_unannounced(parent_inode, name):
             raise Refused(errno.ENOENT)  # which the kernel does not remember
@@ -366,6 +367,7 @@ class Operations:
     @answered
     async def opendir(self, inode: int, ctx: RequestContext) -> int:
         """Open a directory."""
+        await self._files.settle_view(inode)
         handle = self._next_directory
         self._next_directory += 1
         self._directories[handle] = OpenDirectory(self._files, inode)

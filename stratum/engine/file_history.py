@@ -10,7 +10,8 @@ walks into it. Where a key `.versions` is stored, that has the name, and the vie
 
 Invariants
     H1  Nothing of the view is stored: S3 cannot see it. Its numbers are from VIEW on, where no inode ever is.
-    H2  A folder of the view can be entered by whoever could enter the folder it stands for; where that is gone, by the
+    H2  Who looks into the view sees what every close so far has left there: what is not published yet is, first.
+    H3  A folder of the view can be entered by whoever could enter the folder it stands for; where that is gone, by the
         owner of the nearest one that is there.
 """
 
@@ -28,6 +29,7 @@ from stratum.core.errors import NoSuchInode, NotFound, ReadOnly
 from stratum.core.inodes import get_inode
 from stratum.core.key_walk import split_key
 from stratum.core.mount_names import path_of
+from stratum.core.namespace import resolve
 from stratum.core.records import Bucket, Inode, Kind, Version
 from stratum.core.schema import ROOT_INODE, bucket_key
 from stratum.core.txn import Txn, load
@@ -107,6 +109,21 @@ class History:
         self._pins: dict[int, int] = {}
 
     # --- looking --------------------------------------------------------------------------------------------
+
+    async def settle(self, number: int) -> None:
+        """Have published what was closed and leaves versions in a folder of the view, or in those below it.
+
+        Raises NoSuchInode, ReadOnly.
+        """
+        publisher, folder = self._table.publisher, self._folder(number)
+        if publisher.idle:
+            return
+        if not folder.of_versions:
+            await publisher.settle(None)
+            return
+        entry = self._mounted.meta.read(lambda txn: resolve(txn, folder.root, folder.key))
+        if entry is not None:
+            await publisher.settle(entry.inode)
 
     def enter(self, directory: int, name: bytes) -> Node | None:
         """The view of a directory, if `name` asks for it; None if not, or where there is no versioning."""
@@ -261,7 +278,7 @@ def _as_version(inode: Inode) -> Inode:
 
 
 def _as_folder(txn: Txn, folder: Folder) -> Inode:
-    """A folder as the directory it stands for, or, where that is gone, closed to all but the owner (H2)."""
+    """A folder as the directory it stands for, or, where that is gone, closed to all but the owner (H3)."""
     names, _ = split_key(folder.key)
     directory, missing = folder.root, False
     for name in names:

@@ -267,6 +267,14 @@ class Files:
         if not self._table.publisher.idle:
             await self._table.publisher.settle(number)
 
+    async def settle_view(self, number: int) -> None:
+        """Have published what a folder of `.versions` is about to show. Other folders need nothing.
+
+        Raises NoSuchInode, ReadOnly.
+        """
+        if in_view(number):
+            await self._history.settle(number)
+
     async def free_orphans(self) -> None:
         """Free what lost its last name while it was open when the process ended; publish what was made and open."""
         await self._table.free_orphans()

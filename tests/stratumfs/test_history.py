@@ -10,6 +10,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
+import trio
 
 from stratum.core.encryption import SSE_C, CustomerKey, SealSpec
 from stratum.core.objects import ListQuery, PutSpec
@@ -68,6 +69,29 @@ async def test_what_the_mount_overwrote_and_unlinked_is_there(kept):
         return contents(kept / ".versions/f"), os.listdir(kept / ".versions"), os.listdir(kept)
 
     assert await there(play) == ([b"22", b"1"], ["f"], ["g"])
+
+
+async def test_a_file_closed_a_moment_ago_has_left_its_version_when_somebody_looks(engine, kept):  # noqa: F811
+    engine.files._table.publisher._pace.rest = lambda sort: 1e9  # nothing is published unless somebody asks
+
+    def play():
+        (kept / "f").write_bytes(b"1")
+        (kept / "d").mkdir()
+        (kept / "d/%f").write_bytes(b"1")
+        sync(kept)
+        (kept / "f").write_bytes(b"22")
+        seen = [contents(kept / ".versions/f")]  # found by its name
+        (kept / "f").write_bytes(b"333")
+        seen.append(contents(kept / ".versions/f"))  # listed
+        (kept / "d/%f").write_bytes(b"22")
+        seen.append([(kept / ".versions/d/%f").is_dir()])
+        (kept / "g").write_bytes(b"1")
+        sync(kept)
+        (kept / "g").write_bytes(b"22")
+        return seen, sorted(os.listdir(kept / ".versions"))
+
+    with trio.fail_after(20):
+        assert await there(play) == ([[b"1"], [b"22", b"1"], [True]], ["d", "f", "g"])
 
 
 async def test_what_was_in_folders_that_are_gone_is_found_above(engine, kept):  # noqa: F811
