@@ -82,6 +82,7 @@ class Limits:
     scrub_interval: float = 7 * 86400.0
     repair_interval: float = 2.0
     reap_interval: float = 30.0
+    ending_interval: float = 1.0  # between two looks whether something large is to be freed
     compact_interval: float = 1.0  # between two slices of the manifest table
     disk_check_interval: float = 1.0
     shutdown_grace: float = 8.0
@@ -101,6 +102,19 @@ class Limits:
     linger: float = 10.0  # reading on after an early answer, so that the client gets to see it
     linger_bytes: int = 1 * MIB  # a rest of a body up to this is read to keep the connection
     tls_check_interval: float = 10.0  # between two looks at the certificate files
+
+    # HTTP/2 (s3/http2_guard.py, docs/decisions/0022); counts are per connection, and again in each `http2_calm_time`
+    http2_connections: int = 64  # at once; further clients agree on HTTP/1.1
+    http2_streams: int = 16  # requests at once on one connection
+    http2_requests: int = 10_000  # on one connection before it is closed
+    http2_window_bytes: int = 256 * KIB  # of one body, sent before anybody reads it
+    http2_calm_time: float = 10.0  # seconds
+    http2_resets: int = 100  # requests that the client gives up, or that are one too many
+    http2_settings: int = 20
+    http2_pings: int = 100
+    http2_priorities: int = 1000  # and other frames that are dropped
+    http2_small_frames: int = 1000  # of data, and of room for it, beyond one for each `http2_frame_worth`
+    http2_frame_worth: int = 512  # bytes
 
     # Metadata
     map_bytes: int = 64 * GIB  # address space of LMDB, grown when 80 % full
@@ -212,6 +226,7 @@ class Settings:
     website_domains: tuple[str, ...] = ()  # `bucket.<domain>` is the web site of a bucket
     proxies: tuple[str, ...] = ()  # addresses and networks whose X-Forwarded-* headers are believed
     connection: str = "httptools"  # what speaks HTTP/1.1; or h11: hypercorn's own protocol
+    http2: bool = False  # over TLS HTTP/2 may be agreed on (docs/decisions/0022)
     tls_certificate: PurePath | None = None  # PEM chain; None: plain HTTP, unless self-signed
     tls_key: PurePath | None = None  # None: it stands in the file of the certificate
     tls_self_signed: bool = False  # make a certificate, keep it in the data folder

@@ -136,7 +136,7 @@ class Exchanges:
     def _refusal(self, scope: Scope) -> S3Error | None:
         """What is refused before anybody looks at it."""
         names = [name for name, _ in scope["headers"]]
-        if scope["http_version"].startswith("2"):
+        if scope["http_version"].startswith("2") and not scope.get("state", {}).get(OWN):
             return S3Error("HttpVersionNotSupported")
         if b"content-length" in names and b"transfer-encoding" in names:
             return S3Error("InvalidRequest", "Content-Length and Transfer-Encoding exclude each other.")

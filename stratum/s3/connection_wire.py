@@ -46,9 +46,10 @@ class Wires:
         return False
 
     def cut_resting(self) -> None:
-        """Hang up where no request is under way."""
+        """Hang up where no request is under way, unless its connection takes leave by itself."""
         for wire in list(self._resting):
-            wire.cut()
+            if not wire.takes_leave:
+                wire.cut()
 
     def cut_all(self) -> None:
         """Hang up on everybody."""
@@ -72,6 +73,7 @@ class Wire:
         self._writing: trio.CancelScope | None = None
         self._is_cut = False
         self.scope = trio.CancelScope()
+        self.takes_leave = False
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._stream, name)

@@ -1,6 +1,6 @@
 """Serve the app over HTTP, with our connection or hypercorn's h11: accept, bound, shut down gracefully, close at once.
 
-Room: stratum/s3. May import: core.config, s3.{app, connection, connection_wire}.
+Room: stratum/s3. May import: core.config, s3.{app, connection, connection_wire, http2}.
 
 hypercorn's own `worker_serve` is not used, because one broken connection (an OSError inside its nursery) would end all
 of them, because nothing bounds a client that stops reading, and because nothing can hang up on a client at once.
@@ -27,6 +27,7 @@ from stratum.s3.app import CUT, TLS
 from stratum.s3.connection import Connection, Dates
 from stratum.s3.connection_wire import Wire, Wires
 from stratum.s3.errors import S3Error, error_response
+from stratum.s3.http2 import Http2Connection
 
 log = logging.getLogger(__name__)
 http_log = logging.getLogger("stratum.http")
@@ -50,11 +51,13 @@ class Serving:
     """How an endpoint is served. `protocol`: httptools (our connection) or h11 (hypercorn's).
 
     `tls` is asked for each connection, so that a new certificate is for new connections; None: plain HTTP.
+    `http2_tls`: likewise, a context that agrees on HTTP/2 too; None: it is not spoken (docs/decisions/0022).
     """
 
     limits: Limits = field(default_factory=Limits)
     protocol: str = "httptools"
     tls: Callable[[], ssl.SSLContext] | None = None
+    http2_tls: Callable[[], ssl.SSLContext] | None = None
 
 
 def open_listener(host: str, port: int, limits: Limits | None = None) -> socket.socket:
@@ -156,6 +159,7 @@ class _Server:
         self.wires = Wires(self.serving.limits)
         self._dates = Dates(self.config)
         self._ending = trio.Event()
+        self._http2 = 0  # connections that speak it, or may come to
 
     async def accept(
         self, listener: Any, connections: trio.Nursery, *, task_status: trio.TaskStatus[Any] = trio.TASK_STATUS_IGNORED
@@ -168,7 +172,7 @@ class _Server:
         if self.wires.full():
             await self._turn_away(stream)
             return
-        tls = self.serving.tls() if self.serving.tls is not None else None
+        tls = self._tls()
         if tls is not None:
             stream = trio.SSLStream(stream, tls, server_side=True, https_compatible=True)
         wire = self.wires.add(stream)
@@ -183,6 +187,12 @@ class _Server:
             with trio.CancelScope(shield=True):
                 await trio.aclose_forcefully(stream)
             self.wires.discard(wire)
+
+    def _tls(self) -> ssl.SSLContext | None:
+        """The context for the next connection; where those of HTTP/2 are all taken, it agrees on HTTP/1.1."""
+        if self.serving.http2_tls is not None and self._http2 < self.serving.limits.http2_connections:
+            return self.serving.http2_tls()
+        return self.serving.tls() if self.serving.tls is not None else None
 
     async def _turn_away(self, stream: trio.SocketStream) -> None:
         """Say why, if that takes no time: it fits into the buffers of a fresh connection, or nobody hears it."""
@@ -206,6 +216,9 @@ class _Server:
                 return
         version = (wire.version() or "").removeprefix("TLSv") if tls else ""
         state: Any = {**self.state, CUT: wire.cut, TLS: version}
+        if tls and wire.selected_alpn_protocol() == "h2":
+            await self._serve_http2(wire, state)
+            return
         if self.serving.protocol == "h11":
             wire.work()
             await _OnlyHttp1(ASGIWrapper(self.app), self.config, self.context, state, wire)  # type: ignore[arg-type]
@@ -213,6 +226,16 @@ class _Server:
         await Connection(
             self.app, wire, self.serving.limits, dates=self._dates, ending=self._ending, state=state, tls=tls
         ).run()
+
+    async def _serve_http2(self, wire: Wire, state: Any) -> None:
+        limits = self.serving.limits
+        if self._http2 >= limits.http2_connections:
+            return  # so many shook hands at the same time
+        self._http2 += 1
+        try:
+            await Http2Connection(self.app, wire, limits, config=self.config, ending=self._ending, state=state).run()
+        finally:
+            self._http2 -= 1
 
     async def finish(self, grace: float) -> None:
         """Close idle connections, and wait until the others are idle, for at most `grace` seconds."""

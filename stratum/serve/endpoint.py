@@ -10,7 +10,7 @@ import os
 import socket
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -94,12 +94,13 @@ async def serve_endpoint(
     )
     grace = settings.limits.shutdown_grace * DRAIN_SHARE
     serving = Serving(limits=settings.limits, protocol=settings.connection, tls=None if tls is None else tls.context)
+    of_s3 = replace(serving, http2_tls=tls.http2_context) if settings.http2 and tls is not None else serving
     async with trio.open_nursery() as watching:
         if tls is not None:
             watching.start_soon(tls.watch, settings.limits.tls_check_interval)
         async with trio.open_nursery() as nursery:
             await _serve_native(engine, door, tls, stop, nursery)
-            serve = partial(serve_app, stop=stop.wait, grace=grace, serving=serving)
+            serve = partial(serve_app, stop=stop.wait, grace=grace)
             if web is not None:
                 console = Console(
                     engine=engine,
@@ -110,8 +111,8 @@ async def serve_endpoint(
                     counts=counts,
                     s3_port=listener.getsockname()[1],
                 )
-                await nursery.start(serve, make_web_app(console), web)
-            await nursery.start(serve, app, listener)
+                await nursery.start(partial(serve, serving=serving), make_web_app(console), web)
+            await nursery.start(partial(serve, serving=of_s3), app, listener)
             task_status.started(address)
         watching.cancel_scope.cancel()
 

@@ -9,6 +9,7 @@ Room: stratum/serve. May import: core.config, serve.{settings_*}.
                  website_domains = ["web.example.org"]                  (`bucket.<domain>` is a bucket's web site)
                  proxies = ["10.0.0.7", "fd00::/8"]                     (whose X-Forwarded-* is believed)
                  connection = "httptools"                               (or "h11": hypercorn's own protocol)
+                 http2 = false                                          (or true: over TLS HTTP/2 may be agreed on)
                  object_ownership = "ObjectWriter"                      (of new buckets; core/acl.py OWNERSHIPS)
     [s3.tls]     certificate = "/etc/s3.pem"   key = "/etc/s3.key"      (PEM; read again when they change)
                  self_signed = true                                     (instead: one is made, in the data folder)
@@ -100,6 +101,7 @@ PARSERS: dict[str, Callable[[Any], Any]] = {
     "s3.website_domains": parse_domains,
     "s3.proxies": parse_networks,
     "s3.connection": parse_connection,
+    "s3.http2": parse_switch,
     "s3.object_ownership": parse_ownership,
     "s3.tls.certificate": parse_file,
     "s3.tls.key": parse_file,
@@ -125,6 +127,7 @@ FIELDS = {
     "s3.website_domains": "website_domains",
     "s3.proxies": "proxies",
     "s3.connection": "connection",
+    "s3.http2": "http2",
     "s3.object_ownership": "object_ownership",
     "s3.tls.certificate": "tls_certificate",
     "s3.tls.key": "tls_key",
@@ -216,6 +219,8 @@ def _check_tls(parsed: Mapping[str, Any]) -> None:
         raise Malformed("s3.tls.key: without s3.tls.certificate it is the key of nothing")
     if parsed.get("s3.tls.self_signed") and certificate:
         raise Malformed("s3.tls.self_signed: there is a certificate already, s3.tls.certificate")
+    if parsed.get("s3.http2") and not (certificate or parsed.get("s3.tls.self_signed")):
+        raise Malformed("s3.http2: it is spoken over TLS only: s3.tls.certificate, or s3.tls.self_signed")
 
 
 def _folders(data: Path, shards: int) -> tuple[Path, ...]:

@@ -38,11 +38,15 @@ class Tls:
         self.certificate = certificate
         self._files, self._renews = files, renews
         self._seen = self._stamps()
-        self._context = load(*files)
+        self._contexts = load(*files), load(*files, http2=True)
 
     def context(self) -> ssl.SSLContext:
         """For the next handshake."""
-        return self._context
+        return self._contexts[0]
+
+    def http2_context(self) -> ssl.SSLContext:
+        """For the next handshake, where HTTP/2 may be agreed on."""
+        return self._contexts[1]
 
     def pem(self) -> tuple[bytes, bytes]:
         """(key, chain) as they are now; blocking. For servers that keep no SSLContext. Raises OSError."""
@@ -56,7 +60,7 @@ class Tls:
             if (stamps := self._stamps()) == self._seen:
                 return
             self._seen = stamps
-            self._context = load(*self._files)
+            self._contexts = load(*self._files), load(*self._files, http2=True)
         except (BadCertificate, OSError) as error:
             log.error("the certificate is not changed: %s", error)
         else:
@@ -96,11 +100,11 @@ def open_tls(settings: Settings, now: Callable[[], float]) -> Tls | None:
     return Tls((secret, None), certificate=folder / "certificate.pem", renews=renews)
 
 
-def load(chain: Path, key: Path | None) -> ssl.SSLContext:
-    """Return a server's context: TLS 1.2 or newer, HTTP/1.1. Raises BadCertificate."""
+def load(chain: Path, key: Path | None, *, http2: bool = False) -> ssl.SSLContext:
+    """Return a server's context: TLS 1.2 or newer, HTTP/1.1, and HTTP/2 if asked for. Raises BadCertificate."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.set_alpn_protocols(["http/1.1"])
+    context.set_alpn_protocols(["h2", "http/1.1"] if http2 else ["http/1.1"])
     try:
         context.load_cert_chain(chain, key, password=_ask_nobody)
     except (OSError, ValueError) as error:  # SSLError is an OSError

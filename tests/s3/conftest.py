@@ -1,8 +1,8 @@
 """The S3 door on a real engine, a real socket and a real client (boto3 in a thread).
 
 STRATUM_TEST_CONNECTION says what speaks HTTP/1.1 in these tests: httptools (our connection, the default), h11
-(hypercorn's), both (every test runs twice, and those of STREAMING a third time over TLS; contrib/test.sh sets it), or
-tls: our connection over TLS.
+(hypercorn's), both (every test runs twice, and those of STREAMING again over TLS and over HTTP/2; contrib/test.sh sets
+it), tls: our connection over TLS, or h2: HTTP/2, `[s3] http2 = true`.
 """
 
 import os
@@ -22,11 +22,12 @@ from stratum.s3.serve import Serving, open_listener, serve_app
 from stratum.serve.self_signed import renew
 from stratum.serve.tls import load
 from tests.engine.conftest import ROOT, engine_at
+from tests.s3.http2_client import speak_http2
 
 os.environ.setdefault("AWS_EC2_METADATA_DISABLED", "true")
 
 ASKED = os.environ.get("STRATUM_TEST_CONNECTION", "httptools")
-CONNECTIONS = ["httptools", "h11", "tls"] if ASKED == "both" else [ASKED]
+CONNECTIONS = ["httptools", "h11", "tls", "h2"] if ASKED == "both" else [ASKED]
 # Over TLS clients frame bodies in other ways: nested chunks with trailers come only there.
 STREAMING = {"test_bad_input", "test_checksums", "test_door", "test_encryption", "test_form", "test_presigned"}
 
@@ -43,14 +44,16 @@ def pytest_collection_modifyitems(config, items):
 
 def _only_over_tls(item) -> bool:
     spec = getattr(item, "callspec", None)
-    return spec is not None and spec.params.get("connection") == "tls"
+    return spec is not None and spec.params.get("connection") in ("tls", "h2")
 
 
 class Endpoint:
     """An endpoint on loopback. `call` runs a method of the boto3 client in a thread."""
 
-    def __init__(self, engine, port: int, scheme: str = "http") -> None:
+    def __init__(self, engine, port: int, scheme: str = "http", http2: bool = False) -> None:
         self.engine = engine
+        self._http2 = http2
+        self._pools: list = []
         self.port = port
         self.scheme = scheme
         self.url = f"{scheme}://127.0.0.1:{port}"
@@ -58,7 +61,7 @@ class Endpoint:
 
     def client_for(self, access: str, secret: str, style: str = "path", host: str = "127.0.0.1", **config):
         config.setdefault("retries", {"total_max_attempts": 1})
-        return boto3.session.Session().client(
+        client = boto3.session.Session().client(
             "s3",
             endpoint_url=f"{self.scheme}://{host}:{self.port}",
             aws_access_key_id=access,
@@ -66,6 +69,15 @@ class Endpoint:
             region_name="us-east-1",
             config=Config(signature_version="s3v4", s3={"addressing_style": style}, **config),
         )
+        if self._http2:
+            self._pools.append(speak_http2(client))
+        return client
+
+    def close(self) -> None:
+        """Close the first client, and what carried all of them."""
+        self.client.close()
+        for pool in self._pools:
+            pool.close()
 
     def virtual_client(self, **config):
         """A client that puts the bucket into the host name: bucket.localhost."""
@@ -103,6 +115,8 @@ class Endpoint:
 def _serving(connection: str, tls_context) -> Serving:
     if tls_context is None:
         return Serving(protocol=connection)
+    if connection == "h2":
+        return Serving(tls=lambda: tls_context, http2_tls=lambda: tls_context)
     return Serving(tls=lambda: tls_context)
 
 
@@ -115,7 +129,7 @@ def connection(request):
 @pytest.fixture(scope="session")
 def tls_context(connection, tmp_path_factory):
     """Context of a self-signed certificate that every client here trusts; None: plain HTTP."""
-    if connection != "tls":
+    if connection not in ("tls", "h2"):
         yield None
         return
     folder = tmp_path_factory.mktemp("trust")
@@ -123,7 +137,7 @@ def tls_context(connection, tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SSL_CERT_FILE", str(folder / "certificate.pem"))  # for OpenSSL's defaults
         patch.setenv("AWS_CA_BUNDLE", str(folder / "certificate.pem"))
-        yield load(secret, None)
+        yield load(secret, None, http2=connection == "h2")
 
 
 @pytest.fixture
@@ -136,8 +150,8 @@ async def endpoint(tmp_path, connection, tls_context):
             app, serving = make_app(door, None, Hosts.of(engine.settings)), _serving(connection, tls_context)
             serve = partial(serve_app, app, listener, stop=stop.wait, grace=1.0, serving=serving)
             address = await nursery.start(serve)
-            made = Endpoint(engine, address.port, "https" if tls_context else "http")
+            made = Endpoint(engine, address.port, "https" if tls_context else "http", connection == "h2")
             await made.call("create_bucket", Bucket="bucket")
             yield made
-            await made.run(made.client.close)
+            await made.run(made.close)
             stop.set()
