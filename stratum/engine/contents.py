@@ -62,9 +62,13 @@ class Contents:
         self._limits = limits
 
     async def store(self, data: bytes) -> list[Span]:
-        """Return spans from offset 0 that hold `data` (C1): inline, in a pack, or in volumes of its own."""
+        """Return spans from offset 0 that hold `data` (C1): inline, in a pack, or in volumes of its own.
+
+        Raises TooFewDisks, StoreFull.
+        """
         if not data:
             return []
+        self._volumes.check_room()
         if len(data) <= self._limits.inline_bytes:
             return [(0, Run(None, bytes(data)))]
         if len(data) <= self._limits.pack_bytes:

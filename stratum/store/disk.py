@@ -33,13 +33,18 @@ IOV_MAX = 1024  # buffers that Linux takes in one call (UIO_MAXIOV)
 FOLDER_MODE = 0o700
 FILE_MODE = 0o600
 
+# Of the room on a disk so much is never given to shards: it is for the journal, snapshots and the index, or a full
+# store could not even delete. The smaller of the two counts; folders on one device share one reserve.
+RESERVE_BYTES = 64 * 1024 * 1024
+RESERVE_PART = 50  # of the file system, the reciprocal
+
 _CREATE = os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW
 _READ = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 
 
 class Space(NamedTuple):
-    """Room on a disk, in bytes; `free` is what we may still use."""
+    """Room on a disk, in bytes, without the reserve; `free` is what shards may still use."""
 
     total: int
     free: int
@@ -144,7 +149,7 @@ class Disk(Protocol):
         ...
 
     def space(self) -> Space:
-        """Room on the file system."""
+        """Room on the file system, less what is reserved for what is no shard."""
         ...
 
 
@@ -440,7 +445,9 @@ class FolderDisk:
             failpoints.after("disk", "space")
         except OSError as error:
             raise self._failure(error, "space") from error
-        return Space(found.f_blocks * found.f_frsize, found.f_bavail * found.f_frsize)
+        total, free = found.f_blocks * found.f_frsize, found.f_bavail * found.f_frsize
+        reserve = min(RESERVE_BYTES, total // RESERVE_PART)
+        return Space(total - reserve, max(free - reserve, 0))
 
     def _stat(self, path: str, op: str) -> os.stat_result | None:
         found = None

@@ -80,6 +80,7 @@ class Disks:
         self.limits = limits
         self.on_change: Callable[[int], None] = lambda slot: None
         self.leaving: set[int] = set()  # slots that are to be emptied: nothing new goes there, if it can be helped
+        self.full: set[int] = set()  # slots without room for even one cell, as of the last look
         self._lock = threading.Lock()
         self._changed: deque[int] = deque()
         self._loop: trio.lowlevel.TrioToken | None = None
@@ -203,6 +204,10 @@ class Disks:
         """Remember the room on a disk, for `state`."""
         if slot in self._slots:
             self._slots[slot].space = space
+            if space.total and space.free < self.limits.cell_bytes:
+                self.full.add(slot)
+            else:
+                self.full.discard(slot)
 
     def _made(self, slot: int, disk: Disk, call: Callable[[Disk], T]) -> T:
         """Make the call, in a thread. Blames the disk here, so that it counts even if nobody waits any more."""

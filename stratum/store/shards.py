@@ -16,7 +16,7 @@ from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from stratum.core.errors import Busy
+from stratum.core.errors import Busy, StoreFull
 from stratum.core.frames import (
     FRAME_HEADER_BYTES,
     HEADER_BYTES,
@@ -63,6 +63,8 @@ class ShardWriter:
 
     def append(self, buffers: Sequence[Buffer]) -> None:
         """Write behind what is there. Raises StoreFull, DiskFailed: then the shard is of no more use."""
+        if self.disk.space().free < sum(map(len, buffers)):
+            raise StoreFull(f"{self.disk.name}: what room is left is kept for the journal")
         if self._file is None:
             self._file = self.disk.create(self.path, purpose=PURPOSE)
             buffers = (encode_header(self._header), *buffers)

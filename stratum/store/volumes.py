@@ -21,7 +21,7 @@ import trio
 
 from stratum.core.config import Settings
 from stratum.core.errors import Busy, DiskFailed, ReadOnly, StoreFull, TooFewDisks, TooFewShards
-from stratum.core.placement import choose_code, choose_slots
+from stratum.core.placement import choose_code, choose_slots, narrowest
 from stratum.core.records import Extent, Repair, Volume
 from stratum.core.schema import repair_key, volume_key
 from stratum.core.tiers import COLD, HOT, WARM
@@ -149,6 +149,16 @@ class Volumes:
     def shards_of(self, tier: str) -> int:
         """Shards of a tier's new volumes; 0: there is no such tier."""
         return sum(self._code(tier)) if tier == HOT or self._settings.warm is not None else 0
+
+    def check_room(self) -> None:
+        """What needs no volume needs room all the same, in journal and index. Raises StoreFull if hot disks are full,
+        as of the last look at them."""
+        full = self._disks.full
+        if full:
+            serving = self._disks.in_service(HOT)
+            left = sum(1 for slot in serving if slot not in full)
+            if left < narrowest(self._settings.k) + self._settings.parity <= len(serving):
+                raise StoreFull(f"no room on {len(serving) - left} of {len(serving)} disks")
 
     def has_room(self, tier: str) -> str:
         """Why nothing can be written to a tier; empty: it can."""

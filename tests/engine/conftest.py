@@ -27,12 +27,12 @@ class Clock:
         return self.ns
 
 
-def settings_for(folder: Path, **limits) -> Settings:
+def settings_for(folder: Path, disks: int = 6, **limits) -> Settings:
     """The usual limits; compaction is left to the tests that ask for it, however slow the machine."""
     limits = {"compact_interval": 1e6, **limits}
     return Settings(
         data=folder / "data",
-        disks=tuple(folder / "disks" / str(slot) for slot in range(6)),
+        disks=tuple(folder / "disks" / str(slot) for slot in range(disks)),
         limits=replace(Limits(), map_bytes=1 << 28, **limits),
     )
 

@@ -1,10 +1,16 @@
-"""What `df` says of the mount: room for content after parity, and no device counted twice."""
+"""What `df` says of the mount: room for content after parity, and no device counted twice; and that it is true."""
 
 import os
+import subprocess
+from contextlib import contextmanager
 
 import pytest
+import trio
 
-from tests.engine.test_files import write_file
+from stratum.core.config import KIB, MIB
+from stratum.core.errors import StoreFull
+from tests.engine.conftest import engine_at, get
+from tests.engine.test_files import close, create, keys, root_of, write_file
 
 
 async def test_six_folders_on_one_device_have_the_room_of_that_device_less_parity(engine, tmp_path):
@@ -23,3 +29,61 @@ async def test_inside_a_bucket_with_a_quota_there_is_the_room_that_the_quota_lea
         room = engine.files.attributes.room(inside)
         assert (room.total, room.free) == (10_000, 7000)
     assert engine.files.attributes.room().total > 10_000
+
+
+@contextmanager
+def disks_of(folder, sizes):
+    """Disks that are file systems of their own, of so many MiB."""
+    places = [folder / "disks" / str(slot) for slot in range(len(sizes))]
+    mounted = []
+    try:
+        for place, size in zip(places, sizes, strict=True):
+            place.mkdir(parents=True)
+            subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}m", "tmpfs", place], check=True)
+            mounted.append(place)
+        yield
+    finally:
+        for place in mounted:
+            subprocess.run(["umount", "-l", place], check=True)
+
+
+async def fill(engine, prefix, size):
+    """Write files until one is refused; return how many were taken."""
+    for count in range(10_000):
+        handle, _ = await create(engine, b"%s-%d" % (prefix, count), os.urandom(size))
+        try:
+            await engine.files.fsync(handle)
+        except StoreFull:
+            root = await root_of(engine)
+            await engine.files.names.unlink(root, b"%s-%d" % (prefix, count))
+            return count
+        finally:
+            await engine.files.release(handle)
+    raise AssertionError("it never becomes full")
+
+
+@pytest.mark.fuse  # mounts file systems
+@pytest.mark.parametrize("sizes", [[16] * 6, [24, 24, 24, 16, 12, 12], [20] * 8], ids=["equal", "unequal", "eight"])
+async def test_what_df_promises_can_be_written_and_a_full_store_can_still_be_emptied(tmp_path, sizes):
+    with disks_of(tmp_path, sizes):
+        limits = {"disk_check_interval": 0.05, "reap_interval": 0.05, "reap_delay": 0.1, "volume_bytes": MIB}
+        async with engine_at(tmp_path, disks=len(sizes), **limits) as engine:
+            await engine.buckets.create("bucket", "alice")
+            promised = engine.files.attributes.room().free
+            assert promised == engine.disk_changes.capacities()["hot"].free_bytes  # as the console says it
+            count = await fill(engine, b"large", 512 * KIB)
+            assert count * 512 * KIB == pytest.approx(promised, rel=0.04)
+            with trio.fail_after(5):
+                while engine.files.attributes.room().free > promised // 20:
+                    await trio.sleep(0.01)
+            await fill(engine, b"small", 3 * KIB)  # rests in the index, which has no more room than the rest
+            for number in range(count):
+                await engine.files.names.unlink(await root_of(engine), b"large-%d" % number)
+            await engine.files.fsync_directory()
+            assert engine.meta.failed is None
+            with trio.fail_after(10):
+                while engine.files.attributes.room().free < promised * 3 // 4:
+                    await trio.sleep(0.05)
+            handle, _ = await create(engine, b"again", b"x" * (512 * KIB))
+            await close(engine, handle)
+            assert b"again" in await keys(engine) and len(await get(engine, b"again")) == 512 * KIB
