@@ -19,7 +19,7 @@ Invariants
         minutes since: heat is an estimate.
     H3  Memory is bounded: PENDING volumes wait for the index, VISITS visits are remembered. Beyond, the index is
         written sooner, and a visit may count twice.
-    H4  Only touched volumes cost anything: a row for each day, which the evening folds into 62 bytes of evidence.
+    H4  Only touched volumes cost anything: a row for each day, which the evening folds into 54 bytes of evidence.
 """
 
 import logging

@@ -23,7 +23,6 @@ from stratum.core.patterns import HOURS, REGULAR_DAYS, SEEN_DAYS, Profile, hour_
 from stratum.core.records import Volume
 from stratum.core.schema import HOUR_PROFILE, hour_profile_key, volume_key
 from stratum.core.tiering.arithmetic import ONE
-from stratum.core.tiering.blocks import VOLUMES
 from stratum.core.tiering.costs import access, break_even, holding, moving
 from stratum.core.tiering.prices import HOT, WARM
 from stratum.core.tiering.settings import AUTO
@@ -113,8 +112,8 @@ class PatternHours:
                 self._changed.add(group)
 
     def _group(self, volume: int) -> int:
-        block, offset = self._rows.block(volume // VOLUMES), volume % VOLUMES
-        return block.group(offset) if offset in block else 0
+        block = self._rows.block(volume)
+        return block.group(volume) if volume in block else 0
 
     def _note_regular(self, volume: int, hour: int, day: int) -> None:
         old = self._regulars.pop((volume, hour), Regular(0, day, day))

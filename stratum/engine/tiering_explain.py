@@ -19,7 +19,7 @@ from stratum.core.manifest import Span, spans_in
 from stratum.core.objects import ObjectView
 from stratum.core.records import Volume, Wish
 from stratum.core.schema import wish_key
-from stratum.core.tiering.blocks import INTEREST, VOLUMES, WRITTEN
+from stratum.core.tiering.blocks import INTEREST, WRITTEN
 from stratum.core.tiering.books import there
 from stratum.core.tiering.decide import Decision, decide
 from stratum.core.tiering.evidence import Evidence
@@ -128,8 +128,7 @@ class Explaining:
         if not self._desk.active:
             why = ALONE if not any(self._desk.there[1:]) else "deciding is off"
             return {**shown, "state": OFF, "sentence": f"{tier}: {why}"}
-        block = self._rows.block(volume // VOLUMES)
-        kept = block.get(volume % VOLUMES)
+        kept = self._rows.block(volume).get(volume)
         if kept is None or kept[0].counted < kept[0].born:
             return {**shown, "state": "new", "sentence": f"{tier}: {UNSEEN}"}
         return {**shown, **self._decided(volume, record, kept[0])}

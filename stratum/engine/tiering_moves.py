@@ -11,12 +11,11 @@ import msgspec
 
 from stratum.core.records import Volume
 from stratum.core.tiering.arithmetic import ONE
-from stratum.core.tiering.blocks import VOLUMES
 from stratum.core.tiering.costs import break_even, moving
 from stratum.core.tiering.evidence import at_night, settled
 from stratum.core.tiering.prices import TIERS
 from stratum.core.tiering.rule import REASONS
-from stratum.core.tiering.tables import History, Turn, block_key, history_key
+from stratum.core.tiering.tables import History, Turn, history_key
 from stratum.core.tiers import SHOWN, stream_bytes
 from stratum.core.txn import Txn, save
 from stratum.engine.heat import Heat
@@ -86,19 +85,19 @@ class Moves:
             totals = self._rows.state.totals
             more = msgspec.structs.replace(totals, predicted=totals.predicted + turn.predicted)
             self._rows.state = msgspec.structs.replace(self._rows.state, totals=more)
-        block, offset = self._rows.block(each.volume // VOLUMES), each.volume % VOLUMES
-        found = block.get(offset)
+        block = self._rows.block(each.volume)
+        found = block.get(each.volume)
         if found is not None:
             evidence = settled(found[0], gb, max(found[0].counted, self._desk.today - 1), book, policy)
             if evidence.tier != target:
                 evidence = at_night(evidence, gb, 0.0, book, target, turn.move_cost)
             code = REASONS.index(turn.reason) if turn.reason in REASONS else found[1]
-            block.put(offset, evidence, code)
+            block.put(each.volume, evidence, code)
 
         def change(txn: Txn) -> None:
             save(txn, history_key(each.volume), with_turn(history, turn))
             if found is not None:
-                save(txn, block_key(each.volume // VOLUMES), block.stored())
+                save(txn, block.key, block.stored())
 
         self._around.meta.apply(change)
 

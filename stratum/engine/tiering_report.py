@@ -14,7 +14,7 @@ from itertools import islice, zip_longest
 import msgspec
 
 from stratum.core.schema import WEEK
-from stratum.core.tiering.blocks import VOLUMES
+from stratum.core.tiering.blocks import BLOCKS_BEGIN
 from stratum.core.tiering.evidence import Evidence
 from stratum.core.tiering.ledger import Account, account
 from stratum.core.tiering.optimum import Day
@@ -25,8 +25,8 @@ from stratum.core.txn import Txn, save, successor
 from stratum.engine.heat import stored_touch
 from stratum.engine.surroundings import Surroundings
 from stratum.engine.tiering_desk import Desk
-from stratum.engine.tiering_evening import Breath
-from stratum.engine.tiering_rows import WEEKS, Rows, name_of, read_block
+from stratum.engine.tiering_rows import WEEKS, Rows, name_of
+from stratum.engine.tiering_stock import Breath
 
 LEDGER = 200_000  # touched volumes kept of a day
 DAYS = 7
@@ -71,16 +71,15 @@ class Reporting:
         found = _Sums(
             Week(last=last, sampled=1.0 / (1 << thinned), currency=self._desk.book.currency, prices=prices), []
         )
-        breath, at = Breath(), 0
-        while rows := self._rows.blocks(at):
-            for number, raw in rows:
-                block = read_block(raw)
-                for offset in block.offsets():
-                    volume, kept = number * VOLUMES + offset, block.get(offset)
+        breath, at = Breath(), BLOCKS_BEGIN
+        while blocks := self._rows.blocks(at):
+            for block in blocks:
+                for volume in block.volumes():
+                    kept = block.get(volume)
                     if kept is not None and (not thinned or self.in_sample(volume, thinned)):
                         self._judge_volume(volume, kept[0], last, found)
                         await breath.take()
-            at = rows[-1][0] + 1
+            at = blocks[-1].key + b"\0"
         found.regretted.sort(key=lambda each: -each.lost)
         week = msgspec.structs.replace(
             found.week, regretted=tuple(found.regretted[:LISTED]), regrets=len(found.regretted)

@@ -9,8 +9,9 @@ from itertools import islice
 import msgspec
 
 from stratum.core.errors import CorruptRecord
-from stratum.core.schema import BLOCK, GROUP, WEEK, id_of
-from stratum.core.tiering.blocks import VOLUMES, Block
+from stratum.core.records import decode
+from stratum.core.schema import BLOCK, GROUP, WEEK
+from stratum.core.tiering.blocks import BLOCKS_BEGIN, Block, block_key, first_block_key
 from stratum.core.tiering.policy import Policy
 from stratum.core.tiering.prices import PriceBook
 from stratum.core.tiering.tables import (
@@ -20,7 +21,6 @@ from stratum.core.tiering.tables import (
     State,
     Turn,
     Week,
-    block_key,
     group_key,
     history_key,
     yardstick_key,
@@ -81,24 +81,37 @@ class Rows:
 
     # --- evidence -------------------------------------------------------------------------------------------
 
-    def blocks(self, after: int) -> list[tuple[int, bytes]]:
-        """Some blocks from number `after` on, as stored."""
-        stop = successor(BLOCK)
+    def blocks(self, after: bytes = BLOCKS_BEGIN) -> list[Block]:
+        """Some blocks from this key on. Raises CorruptRecord."""
 
-        def read(txn: Txn) -> list[tuple[int, bytes]]:
-            some = islice(txn.scan(block_key(after), stop), 64)
-            return [(id_of(key), load(txn, key, bytes) or b"") for key, _ in some]
+        def read(txn: Txn) -> list[Block]:
+            return [_block(key, raw) for key, raw in islice(txn.scan(after, successor(BLOCK)), 64)]
 
         return self._meta.read(read)
 
-    def block(self, number: int) -> Block:
-        """One block; empty if there is none. Raises CorruptRecord."""
-        return read_block(self._meta.read(lambda txn: load(txn, block_key(number), bytes)))
+    def earlier_blocks(self, most: int) -> list[Block]:
+        """Some blocks of version 1, the first ones. Raises CorruptRecord."""
+        return self._meta.read(
+            lambda txn: [_block(key, raw) for key, raw in islice(txn.scan(BLOCK, BLOCKS_BEGIN), most)]
+        )
+
+    def block(self, volume: int) -> Block:
+        """The block in which a volume is; if there is none, one without it. Raises CorruptRecord."""
+
+        def read(txn: Txn) -> Block:
+            for key, raw in islice(txn.scan(block_key(volume), successor(BLOCK)), 1):
+                block = _block(key, raw)
+                if volume in block:
+                    return block
+            key = first_block_key(volume)
+            earlier = txn.get(key)
+            return Block() if earlier is None else _block(key, earlier)
+
+        return self._meta.read(read)
 
     def reason_code(self, volume: int) -> int | None:
         """The code of the last reason of a volume; None: it was never looked at."""
-        raw = self._meta.read(lambda txn: load(txn, block_key(volume // VOLUMES), bytes))
-        return None if raw is None else read_block(raw).reason(volume % VOLUMES)
+        return self.block(volume).reason(volume)
 
     # --- decisions ------------------------------------------------------------------------------------------
 
@@ -129,10 +142,14 @@ class Rows:
         return [week for _, week in reversed(self._meta.read(lambda txn: list(scan_records(txn, WEEK, Week))))]
 
 
-def read_block(raw: bytes | None) -> Block:
-    """A stored block, or an empty one. Raises CorruptRecord."""
+def _block(key: bytes, raw: bytes) -> Block:
+    return read_block(decode(key, raw, bytes), key)
+
+
+def read_block(raw: bytes, key: bytes = b"") -> Block:
+    """A stored block. Raises CorruptRecord."""
     try:
-        return Block(raw)
+        return Block(raw, key)
     except ValueError as error:
         raise CorruptRecord(str(error)) from error
 

@@ -3,7 +3,6 @@
 Room: stratum/engine. May import: core, engine.{heat, surroundings, tiering_desk, tiering_look, tiering_rows}.
 """
 
-from stratum.core.tiering.blocks import VOLUMES
 from stratum.core.tiering.decide import decide
 from stratum.core.tiering.groups import GroupDay, GroupEvidence, is_sweep
 from stratum.core.tiering.policy import exposures
@@ -11,14 +10,15 @@ from stratum.core.tiering.prices import HOT, TIERS
 from stratum.core.tiering.rule import CODE
 from stratum.core.tiering.settings import AUTO, OFF
 from stratum.core.tiering.spikes import spiking
-from stratum.core.tiering.tables import block_key, history_key
+from stratum.core.tiering.tables import history_key
 from stratum.core.txn import Txn, save
 from stratum.engine.heat import Heat
 from stratum.engine.surroundings import Surroundings
 from stratum.engine.tiering_desk import Desk
-from stratum.engine.tiering_evening import Breath, named
+from stratum.engine.tiering_evening import named
 from stratum.engine.tiering_look import brought_up, candidate_of, counted, situation_of, turn_of
 from stratum.engine.tiering_rows import Rows, with_turn
+from stratum.engine.tiering_stock import Breath
 
 KNOWN = 200_000  # touched volumes whose groups are counted, to tell a sweep from a spike
 
@@ -49,9 +49,9 @@ class Spikes:
         for volume in self._heat.touched():
             if volume not in self._known:
                 self._known.add(volume)
-                block = self._rows.block(volume // VOLUMES)
-                if volume % VOLUMES in block:
-                    group = block.group(volume % VOLUMES)
+                block = self._rows.block(volume)
+                if volume in block:
+                    group = block.group(volume)
                     self._touched[group] = self._touched.get(group, 0) + 1
                 await breath.take()
 
@@ -63,8 +63,8 @@ class Spikes:
         return is_sweep(day, self._desk.settings.policy)
 
     def _look_at(self, volume: int) -> None:
-        block, offset, day = self._rows.block(volume // VOLUMES), volume % VOLUMES, self._desk.today
-        found, record = block.get(offset), self._desk.record_of(volume)
+        block, day = self._rows.block(volume), self._desk.today
+        found, record = block.get(volume), self._desk.record_of(volume)
         if found is None or record is None or TIERS.index(record.tier or "hot") == HOT or volume in self._desk.queue:
             return
         subject = self._around.meta.read(lambda txn: self._desk.subjects.of(txn, volume, record))
@@ -86,11 +86,11 @@ class Spikes:
         if TIERS.index(decision.tier) >= subject.tier:
             return
         history = with_turn(self._rows.history(volume), turn_of(decision, subject, self._around.now_ns()))
-        block.put(offset, old, CODE[decision.reason])
+        block.put(volume, old, CODE[decision.reason])
 
         def change(txn: Txn) -> None:
             save(txn, history_key(volume), named(txn, self._rows, history, terms))
-            save(txn, block_key(volume // VOLUMES), block.stored())
+            save(txn, block.key, block.stored())
 
         self._around.meta.apply(change)
         if subject.mode == AUTO:

@@ -20,6 +20,7 @@ from stratum.core.patterns import Profile, profile_of
 from stratum.core.records import (
     Bucket,
     Credential,
+    Ended,
     Entry,
     Event,
     Garbage,
@@ -125,6 +126,8 @@ FORMS: dict[bytes, Form | Callable[[bytes], Form]] = {
     schema.LEAVING: Form(Leaving),
     schema.USAGE: _usage,
     schema.NOT_PUBLISHED: Form(int),
+    schema.ENDED: Form(Ended),
+    schema.DYING: Form(int),
 }
 
 
@@ -165,7 +168,7 @@ def _form(key: bytes) -> Form:
 
 def _shown(said: object) -> object:
     if isinstance(said, Block):
-        return {"due": said.due, "volumes": [[at, _shown(said.get(at))] for at in said.offsets()]}
+        return {"due": said.due, "volumes": [[at, _shown(said.get(at))] for at in said.volumes()]}
     if isinstance(said, Touch):
         return {name: getattr(said, name) for name in ("visits", "sent", "swept", "flags", "minute", "recent")}
     if isinstance(said, Profile):

@@ -21,8 +21,8 @@ from stratum.core.tiering.prices import PriceBook
 
 # born, counted, last_read, moved, interest, written, minute: u16; bitmap, group: u32; tiers (2 bits each of tier,
 # came_from, start), since: u8; recent: f16; reads, gb_per_size, visits, spent, three values: f32.
-# 14 + 8 + 2 + 2 + 28 = 54 bytes, and 8 that are free: 62, so that 65 records fill a page (core.tiering.blocks).
-_LAYOUT = struct.Struct("<7H2I2Be7f8x")
+# 14 + 8 + 2 + 2 + 28 = 54 bytes, so that 73 records fill a page (core.tiering.blocks).
+_LAYOUT = struct.Struct("<7H2I2Be7f")
 PACKED_BYTES = _LAYOUT.size
 NO_DAY = 0  # 1970-01-01: never
 NO_TIER = 3

@@ -1,4 +1,4 @@
-"""What deciding remembers in the index, table by table (schema: E, T, G, D, Y, W).
+"""What deciding remembers in the index, table by table (schema: T, G, D, Y, W; E: core.tiering.blocks).
 
 Room: stratum/core. May import: core.records, core.schema, core.tiering.*, core.txn.
 
@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from stratum.core.schema import BLOCK, GROUP, HISTORY, TOUCH, WEEK, YARDSTICK
+from stratum.core.schema import GROUP, HISTORY, TOUCH, WEEK, YARDSTICK
 from stratum.core.tiering.days import Days
 from stratum.core.tiering.groups import GroupEvidence
 from stratum.core.tiering.situation import Situation
@@ -136,11 +136,6 @@ def plain(record: Any) -> Any:
     if isinstance(record, list | tuple):
         return [plain(each) for each in record]
     return record
-
-
-def block_key(number: int) -> bytes:
-    """Key of a block of evidence."""
-    return BLOCK + number.to_bytes(8, "big")
 
 
 def touch_key(day: int, volume: int) -> bytes:
