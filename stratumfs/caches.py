@@ -6,10 +6,13 @@ Invariants
     K1  Invalidating may block until a request that is under way has its answer. So it happens in a thread of its own,
         never in a handler, and the thread ends before the handlers do.
     K2  Attributes of a directory go first: a name alone does not invalidate them if the kernel never looked it up.
+    K3  That an inode is deleted is told only of one that has lost its last name: the kernel believes it for good.
 """
 
+import errno
 import logging
 from collections.abc import Callable, Sequence
+from functools import partial
 from queue import SimpleQueue
 from threading import Thread
 
@@ -23,20 +26,29 @@ log = logging.getLogger(__name__)
 MANY = 100_000  # changes waiting, from where on somebody should know
 PATIENCE = 5.0  # seconds; a request under way holds the kernel's lock no longer than that
 
+# The kernel has forgotten the name all the same, but tells nobody: something is mounted there, or below it is in use.
+FORGOTTEN = (errno.ENOTEMPTY, errno.EBUSY)
+
 Step = Callable[[], None]
 
 
 class KernelCaches:
     """A queue of what the kernel is to forget, and the thread that says so.
 
-    `forget_name(directory inode, name)` and `forget_attributes(inode)` raise FileNotFoundError for what the kernel
-    does not know anyway.
+    `forget_name(directory inode, name, inode that is gone or 0)` and `forget_attributes(inode)` raise
+    FileNotFoundError for what the kernel does not know anyway. `is_gone`: has an inode lost its last name?
     """
 
-    def __init__(self, forget_name: Callable[[int, bytes], None], forget_attributes: Callable[[int], None]) -> None:
+    def __init__(
+        self,
+        forget_name: Callable[[int, bytes, int], None],
+        forget_attributes: Callable[[int], None],
+        is_gone: Callable[[int], bool],
+    ) -> None:
         self._forget_name = forget_name
         self._forget_attributes = forget_attributes
-        self._queue: SimpleQueue[Change | Step | None] = SimpleQueue()
+        self._is_gone = is_gone
+        self._queue: SimpleQueue[tuple[Change, int] | Step | None] = SimpleQueue()
         self._thread = Thread(target=self._work, name="kernel-caches", daemon=True)
         self._warned = False
 
@@ -47,7 +59,7 @@ class KernelCaches:
     def forget(self, changes: Sequence[Change]) -> None:
         """Have the kernel forget. Returns at once."""
         for change in changes:
-            self._queue.put(change)
+            self._queue.put((change, change.inode if self._is_gone(change.inode) else 0))
         if self._queue.qsize() > MANY and not self._warned:
             self._warned = True
             log.warning("the kernel does not keep up with invalidations", extra={"waiting": self._queue.qsize()})
@@ -76,13 +88,16 @@ class KernelCaches:
 
     def _work(self) -> None:
         while (change := self._queue.get()) is not None:
-            if not isinstance(change, Change):
+            if not isinstance(change, tuple):
                 change()
                 continue
-            self._try(lambda: self._forget_attributes(change.parent))
-            self._try(lambda: self._forget_attributes(change.inode))
-            for name in names_to_forget(change.name):
-                self._try(lambda: self._forget_name(change.parent, name))  # noqa: B023
+            self._forget(*change)
+
+    def _forget(self, change: Change, gone: int) -> None:
+        self._try(lambda: self._forget_attributes(change.parent))
+        self._try(lambda: self._forget_attributes(change.inode))
+        for name in names_to_forget(change.name):
+            self._try(partial(self._forget_name, change.parent, name, gone))
 
     def _try(self, step: Step) -> None:
         try:
@@ -90,4 +105,6 @@ class KernelCaches:
         except FileNotFoundError:
             pass  # the kernel does not know it: nothing to forget
         except OSError as error:
+            if error.errno in FORGOTTEN:
+                return
             log.warning("the kernel may show something old for a minute: %s", error)

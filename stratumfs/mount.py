@@ -53,8 +53,9 @@ class Session(Protocol):
     async def close(self) -> None:
         """Unmount, if it is still mounted."""
 
-    def forget_name(self, directory: int, name: bytes) -> None:
-        """Have the kernel forget a name. Blocking, so in a thread. Raises FileNotFoundError, OSError."""
+    def forget_name(self, directory: int, name: bytes, gone: int) -> None:
+        """Have the kernel forget a name. `gone`: the inode behind it, which has no name any more, so that who watches
+        it is told; 0: it has. Blocking, so in a thread. Raises FileNotFoundError, OSError."""
 
     def forget_attributes(self, number: int) -> None:
         """Have the kernel forget attributes. Blocking, so in a thread. Raises FileNotFoundError, OSError."""
@@ -73,7 +74,9 @@ async def mount(
     Started when the kernel has begun to ask. On cancellation everything open is published, and the mount taken away.
     Raises CannotMount.
     """
-    caches = KernelCaches(lambda *name: session.forget_name(*name), lambda inode: session.forget_attributes(inode))
+    caches = KernelCaches(
+        lambda *name: session.forget_name(*name), lambda inode: session.forget_attributes(inode), engine.files.is_gone
+    )
     operations = Operations(engine.files, caches.forget_inode)
     session = _session(transport, operations, mountpoint, fuse_options(options, os.geteuid()))
     protect_from_reclaim()

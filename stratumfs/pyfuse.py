@@ -309,9 +309,9 @@ class PyfuseSession:
         """Unmount, if it is still mounted."""
         pyfuse3.close(unmount=True)
 
-    def forget_name(self, directory: int, name: bytes) -> None:
+    def forget_name(self, directory: int, name: bytes, gone: int) -> None:
         """Have the kernel forget a name. Blocking. Raises FileNotFoundError."""
-        pyfuse3.invalidate_entry(directory, name)
+        pyfuse3.invalidate_entry(directory, name, gone)
 
     def forget_attributes(self, number: int) -> None:
         """Have the kernel forget attributes. Blocking. Raises FileNotFoundError."""

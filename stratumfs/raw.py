@@ -127,9 +127,10 @@ class RawSession:
         if device >= 0:
             await trio.to_thread.run_sync(close_mounted, device, self._mountpoint)
 
-    def forget_name(self, directory: int, name: bytes) -> None:
+    def forget_name(self, directory: int, name: bytes, gone: int) -> None:
         """Have the kernel forget a name. Blocking. Raises FileNotFoundError, OSError."""
-        os.write(self._device, wire.inval_entry(directory, name))
+        told = wire.delete(directory, gone, name) if gone else wire.inval_entry(directory, name)
+        os.write(self._device, told)
 
     def forget_attributes(self, number: int) -> None:
         """Have the kernel forget attributes. Blocking. Raises FileNotFoundError, OSError."""

@@ -116,6 +116,14 @@ class FileTable:
             if inode is not None and inode.nlink > 0 and not inode.etag:
                 self.publisher.enqueue(self.use(number, inode))
 
+    def is_gone(self, number: int) -> bool:
+        """Has the inode lost its last name? Where that cannot be read: no."""
+        try:
+            return not self._has_name(number)
+        except StratumError as error:
+            log.warning("who watches a file is not told that it is gone: %s", error, extra={"inode": number})
+            return False
+
     def _has_name(self, number: int) -> bool:
         inode = self._mounted.meta.read(lambda txn: load(txn, inode_key(number), Inode))
         return inode is not None and inode.nlink > 0

@@ -244,6 +244,10 @@ class Files:
         """Is the inode open, or known to the kernel?"""
         return self._table.is_pinned(number)
 
+    def is_gone(self, number: int) -> bool:
+        """Has the inode lost its last name? Where that cannot be read: no."""
+        return self._table.is_gone(number)
+
     def moved(self, number: int) -> None:
         """The published bytes of the inode rest elsewhere now: what an open file remembers of their place is old."""
         file = self._table.files.get(number)

@@ -4,7 +4,10 @@ kernel may cache for a minute; every published change of a file is in S3 at once
 Room: tests. May import: stratum, tests.
 """
 
+import ctypes
 import os
+import struct
+from contextlib import suppress
 from hashlib import md5
 from pathlib import Path
 
@@ -216,3 +219,55 @@ async def test_cold_data_that_cannot_be_reached_is_not_lost_and_reads_again_late
                         break
                     except BlockingIOError:
                         await trio.sleep(0.05)
+
+
+IN_DELETE_SELF, IN_DELETE, IN_IGNORED, IN_NONBLOCK = 0x400, 0x200, 0x8000, 0x800
+
+
+class Watch:
+    """inotify(7) on files and folders."""
+
+    def __init__(self, *paths) -> None:
+        self.libc = ctypes.CDLL(None, use_errno=True)
+        self.fd = self.libc.inotify_init1(IN_NONBLOCK)
+        self.of = {self.libc.inotify_add_watch(self.fd, os.fsencode(path), 0xFFF): path.name for path in paths}
+
+    def events(self) -> set[tuple[str, int, bytes]]:
+        found = set()
+        with suppress(BlockingIOError):
+            raw = os.read(self.fd, 65_536)
+            while raw:
+                watch, mask, _, length = struct.unpack_from("iIII", raw)
+                found.add((self.of[watch], mask & ~0x4000_0000, raw[16 : 16 + length].rstrip(b"\0")))
+                raw = raw[16 + length :]
+        return found
+
+    def close(self) -> None:
+        os.close(self.fd)
+
+
+async def test_who_watches_a_file_or_folder_is_told_that_s3_deleted_it(engine, place):  # noqa: F811
+    for key in (b"d/f", b"d/g", b"e/x", b"links/one"):
+        await engine.objects.put("bucket", key, body_of(b"content"), PutSpec())
+
+    def watch():
+        os.link(place / "links/one", place / "links/two")
+        return Watch(place / "d/f", place / "d/g", place / "e", place / "links/one")
+
+    watching = await there(watch)
+    try:
+        await engine.objects.delete("bucket", b"d/f")
+        await engine.objects.put("bucket", b"d/g", body_of(b"another"), PutSpec())
+        await engine.objects.delete("bucket", b"e/x")  # and the folder with it
+        await engine.objects.delete("bucket", b"links/two")  # the other name stays
+        await engine.changes.taken_in()
+        told: set = set()
+        with trio.fail_after(5):
+            while not {("f", IN_DELETE_SELF, b""), ("g", IN_DELETE_SELF, b""), ("e", IN_DELETE_SELF, b"")} <= told:
+                told |= watching.events()
+                await trio.sleep(0.01)
+        assert not any(name == "one" and mask & (IN_DELETE_SELF | IN_IGNORED) for name, mask, _ in told)
+        assert await there(lambda: (place / "links/one").stat().st_nlink) == 1
+        assert await there((place / "d/g").read_bytes) == b"another"
+    finally:
+        watching.close()
