@@ -103,6 +103,8 @@ class Seen:
     waits: dict[str, list[float]] = field(default_factory=dict)  # door -> seconds for each MiB
     streamed: dict[str, bool] = field(default_factory=dict)  # door -> were the bytes right
     tier_when_streamed: dict[str, str] = field(default_factory=dict)
+    watched: dict[str, tuple[int, int]] = field(default_factory=dict)  # door -> days from, to
+    film_moves: list[tuple[int, str, str, str]] = field(default_factory=list)  # day, volume, way, why in words
     wrong: list[str] = field(default_factory=list)
     objects: int = 0
     remote_objects: int = 0
@@ -237,9 +239,19 @@ class Run:
                         day = int((_seconds(turn["done"]) - self.wall) / self.day_seconds)
                         row = day, what, turn["from"], turn["to"], turn["reason"]
                         moved[row] = moved.get(row, 0) + 1
+                        if key == FILM:
+                            self._tell_of(part["volume"], day, turn)
             self.seen.sentences[key] = "; ".join(told["sentence"].split("; ")[:3])
         self.seen.moves = [(*row, count) for row, count in sorted(moved.items())]
         self.seen.notes_cold = sum(self._tier(key) == "cold" for key in self.bodies if key.startswith("notes/"))
+
+    def _tell_of(self, volume: str, day: int, turn: dict) -> None:
+        """Why a volume of the film went, with the numbers of that evening."""
+        at = f"{(turn['time'] + 10**6) / 1e9:.3f}"
+        told = json.loads(self.served.tool("explain", f"s3://{BUCKET}/{FILM}", "--json", "--at", at).stdout)
+        part = next(each for each in told["parts"] if each["volume"] == volume)
+        words = next((each for each in part["sentence"].split("; ") if each.startswith("expected reads")), "")
+        self.seen.film_moves.append((day, volume[-4:], f"{turn['from']} to {turn['to']}", f"{turn['reason']}: {words}"))
 
     # --- watching it while it is cold ---------------------------------------------------------------------------
 
@@ -261,13 +273,14 @@ class Run:
         """Take a MiB every PACE_S, as a player does; how long was each waited for?"""
         self.seen.tier_when_streamed[door] = self._tier(FILM)
         digest, waits = hashlib.sha256(), []
+        first = self.day
         for _ in range(self.film_mib):
             begun = time.monotonic()
             piece = read(MIB)
             waits.append(time.monotonic() - begun)
             digest.update(piece)
             time.sleep(max(0.0, PACE_S - waits[-1]))
-        self.seen.waits[door] = waits
+        self.seen.waits[door], self.seen.watched[door] = waits, (first, self.day)
         print(self.day, door, [round(1000 * wait) for wait in waits[::8]], flush=True)
         self.seen.streamed[door] = digest.hexdigest() == self.bodies[FILM]
 
@@ -365,6 +378,16 @@ def page(seen: Seen, asked: argparse.Namespace) -> str:
     lines += ["## What moved by itself, and why", ""]
     lines += ["| day | what | from | to | reason | volumes |", "|---|---|---|---|---|---|"]
     lines += [f"| {' | '.join(map(str, row))} |" for row in seen.moves]
+    lines += [
+        "",
+        "Watching is reading: the player takes days of this clock for each volume, and counts like any client. It",
+        f"watched {' and '.join(f'through {door} on days {a} to {b}' for door, (a, b) in seen.watched.items())}.",
+        "What the film's volumes went by, from `stratum explain --at` of the evenings that decided:",
+        "",
+        "| day | volume | way | why |",
+        "|---|---|---|---|",
+        *(f"| {' | '.join(map(str, row))} |" for row in sorted(seen.film_moves)),
+    ]
     lines += ["", "In the end `stratum explain` says, for one of each kind:", ""]
     shown = (FILM, "tables/0.csv", "tables/1.csv", "notes/000.txt")
     lines += [f"- {key}: {seen.sentences[key]}" for key in shown]

@@ -2,15 +2,18 @@
 
 import json
 import random
+import re
 
 import pytest
 from hypothesis import given, settings
+from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from stratum.core.tiering.decide import decide
 from stratum.core.tiering.explain import WHY, explain, from_json, recompute, to_json
 from stratum.core.tiering.groups import GroupEvidence
 from stratum.core.tiering.policy import Policy
+from stratum.core.tiering.prices import TIERS
 from stratum.core.tiering.rule import REASONS
 from tests.core.tiering_cases import BOOK, books, lived, situations
 
@@ -48,7 +51,8 @@ def test_every_reason_has_words():
 def test_an_explanation_names_tiers_money_and_what_would_change_it():
     decision = decide(lived([(1, 1.0), (0, 0.0)] * 20, group=GroupEvidence(exposure=200.0)), BOOK, Policy())
     assert explain(decision) == (
-        "warm: no other tier is cheaper by more than the move there; expected reads: a full read every 5.35 days; "
+        "warm: no other tier is cheaper by more than the move there; expected reads: a full read every 5.35 days "
+        "(its own days say a full read every 2.01 days, its group says a full read every 130 days and weighs 63%); "
         "hot would cost 0.0381 USD more a month; cold would cost 0.0362 USD more a month. "
         "Hotter above a full read every 1.94 days, colder below a full read every 8.89 days; "
         "next look in 32 days, or when it is read."
@@ -78,3 +82,30 @@ def test_what_would_change_it_is_where_the_choice_turns():
     assert at(decision.hotter_above * 1.001, policy.rise_days) == "hot"
     assert at(decision.hotter_above * 0.999, policy.rise_days) == "warm"
     assert at(decision.colder_below * 0.999, policy.leave_days) == "cold"
+
+
+@given(
+    st.just(0.0) | st.floats(0.01, 30.0), st.floats(1.0, 60.0), st.floats(0.001, 2.0), st.sampled_from([0.1, 1.0, 10.0])
+)
+def test_the_estimate_is_told_with_whose_days_it_comes_from(reads, exposure, group, hint):
+    """So who reads of a move up finds out whether the unit was read, or what lies beside it."""
+    situation = replace(lived([(1, 1.0)]), reads=min(reads, exposure), exposure=exposure, group_rate=group, hint=hint)
+    decision = decide(situation, BOOK, Policy())
+    up = TIERS.index(decision.tier) < TIERS.index(decision.was)
+    rate = decision.rise_rate if up else decision.leave_rate
+    weight = (15 if up else 60) / (exposure + (15 if up else 60))
+    own, theirs = min(reads, exposure) / exposure, group * hint
+    assert rate == pytest.approx(own * (1 - weight) + theirs * weight)
+    told = re.search(
+        r"expected reads: (.*) \(its own days say (.*), its group says (.*?)( with a hint)? and weighs (.*)%\)",
+        explain(decision),
+    )
+    assert [_rate(told[at]) for at in (1, 2, 3)] == [pytest.approx(each, rel=0.06) for each in (rate, own, theirs)]
+    assert bool(told[4]) == (hint != 1.0) and float(told[5]) == pytest.approx(100 * weight, abs=0.51)
+
+
+def _rate(words: str) -> float:
+    if words == "no read at all":
+        return 0.0
+    number = float(re.search(r"[0-9.]+(e[-+]?[0-9]+)?", words)[0])
+    return number if words.endswith("a day") else 1 / number

@@ -49,7 +49,7 @@ def explain(decision: Decision) -> str:
     d = decision
     here = _cost(d, d.tier)
     head = f"{d.tier}: " if d.tier == d.was else f"{d.was} to {d.tier}: "
-    parts = [head + WHY[d.reason], f"expected reads: {_often(d.leave_rate)}"]
+    parts = [head + WHY[d.reason], f"expected reads: {_expected(d)}"]
     parts += [_compared(here, _cost(d, tier), d) for tier in there(d.prices) if tier != d.tier]
     text = "; ".join(parts)
     if d.held_by and d.wished != d.tier:
@@ -83,8 +83,19 @@ def _compared(here: TierCost, other: TierCost, d: Decision) -> str:
     return f"{other.tier} would {'cost' if more >= 0 else 'save'} {money} {'more ' if more >= 0 else ''}a month"
 
 
+def _expected(d: Decision) -> str:
+    """The estimate by which it stays or goes, and whose reads it comes from: its own, its group's, sweeps'."""
+    s, up = d.situation, TIERS.index(d.tier) < TIERS.index(d.was)
+    rate, prior = (d.rise_rate, d.policy.rise_days) if up else (d.leave_rate, d.policy.leave_days)
+    own = s.reads / s.exposure if s.exposure > 0 else 0.0
+    text = f"{_often(rate)} (its own days say {_often(own)}, its group says {_often(s.group_rate * s.hint)}"
+    text += " with a hint" if s.hint != 1.0 else ""
+    text += f" and weighs {prior / (s.exposure + prior):.0%}"
+    return text + (f", sweeps add {_often(s.sweep_rate)})" if s.sweep_rate > 0 else ")")
+
+
 def _often(rate: float) -> str:
     """A rate of full reads per day, as people say it."""
-    if rate <= 0:
+    if rate < 1e-9:
         return "no read at all"
     return f"{rate:.2g} full reads a day" if rate >= 1 else f"a full read every {1 / rate:.3g} days"
