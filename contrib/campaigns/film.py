@@ -45,6 +45,7 @@ PACE_S = 0.1  # for a MiB: 80 Mbit a second, a film in 4K
 BUFFER_S = 1.0  # what a player holds ahead; it stalls when what it lacks adds up to more
 FIRST_VOLUME = 64  # MiB
 BUCKET, FILM, NOTES, TABLES = "home", "films/holiday.mkv", 800, 6
+NONE = "no numbers on record (the decision changed while the move was under way)"
 LATER = 20  # days from the first look at the cold film on, in which it is watched again
 
 
@@ -250,7 +251,7 @@ class Run:
         at = f"{(turn['time'] + 10**6) / 1e9:.3f}"
         told = json.loads(self.served.tool("explain", f"s3://{BUCKET}/{FILM}", "--json", "--at", at).stdout)
         part = next(each for each in told["parts"] if each["volume"] == volume)
-        words = next((each for each in part["sentence"].split("; ") if each.startswith("expected reads")), "")
+        words = next((each for each in part["sentence"].split("; ") if each.startswith("expected reads")), NONE)
         self.seen.film_moves.append((day, volume[-4:], f"{turn['from']} to {turn['to']}", f"{turn['reason']}: {words}"))
 
     # --- watching it while it is cold ---------------------------------------------------------------------------
