@@ -142,7 +142,7 @@ async def _end_when_cancelled(engine: Engine, session: Session, caches: KernelCa
 def fuse_options(given: Iterable[str], uid: int) -> set[str]:
     """The options for FUSE: ours, and those of the user that FUSE understands."""
     chosen = {word for word in given if word and word not in NOT_FOR_FUSE and not word.startswith("x-")}
-    if uid == 0:
+    if uid == 0 and "allow_root" not in chosen:
         chosen.add("allow_other")  # backups run as root, files belong to users
     return chosen | set(OPTIONS)
 

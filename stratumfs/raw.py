@@ -26,7 +26,7 @@ from typing import Any, TypeVar
 import trio
 
 from stratumfs import protocol as wire
-from stratumfs.device import close_mounted, open_mounted
+from stratumfs.device import ALLOW_ROOT, Opened, close_mounted, open_mounted
 from stratumfs.errnos import Refused
 from stratumfs.ops import Operations
 from stratumfs.protocol import Head, Init, Op, Request
@@ -40,6 +40,12 @@ TASKS = 128  # requests under way; the largest takes 1 MiB
 AT_ONCE = 32  # requests answered in one turn of the loop
 MAX_BACKGROUND = 64  # requests the kernel sends ahead, instead of 12
 GONE = {errno.ENODEV, errno.ECONNABORTED}  # unmounted
+
+# What goes on about what is open already, and about the conversation: with `allow_root`, too, whoever caused it.
+BY_ANYBODY = {
+    Op.INIT, Op.DESTROY, Op.FORGET, Op.BATCH_FORGET, Op.INTERRUPT, Op.NOTIFY_REPLY, Op.READ, Op.WRITE, Op.FLUSH,
+    Op.FSYNC, Op.RELEASE, Op.READDIR, Op.READDIRPLUS, Op.FSYNCDIR, Op.RELEASEDIR,
+}  # fmt: skip
 
 WANTED = (
     Init.ASYNC_READ
@@ -91,7 +97,9 @@ class RawSession:
         self._handlers = self._requests.handlers
         self._mountpoint = mountpoint
         self._options = tuple(options)
+        self._owner = os.getuid() if ALLOW_ROOT in self._options else None  # with root, the only one who may ask
         self._device = -1
+        self._opened: Opened | None = None
         self._first = bytearray(wire.FIRST_BYTES)  # buffers kept: reading into new ones costs ten times as much
         self._rest = memoryview(bytearray(wire.REQUEST_BYTES))
         self._buffers = [self._first, self._rest]
@@ -106,7 +114,8 @@ class RawSession:
 
     async def open(self) -> None:
         """Mount. Raises CannotMount."""
-        self._device = await trio.to_thread.run_sync(open_mounted, self._mountpoint, self._options)
+        self._opened = await trio.to_thread.run_sync(open_mounted, self._mountpoint, self._options)
+        self._device = self._opened.descriptor
 
     async def serve(self) -> None:
         """Answer until it is unmounted, or told to `end`."""
@@ -123,9 +132,9 @@ class RawSession:
 
     async def close(self) -> None:
         """Unmount, if it is still mounted."""
-        device, self._device = self._device, -1
-        if device >= 0:
-            await trio.to_thread.run_sync(close_mounted, device, self._mountpoint)
+        opened, self._opened, self._device = self._opened, None, -1
+        if opened is not None:
+            await trio.to_thread.run_sync(close_mounted, opened, self._mountpoint)
 
     def forget_name(self, directory: int, name: bytes, gone: int) -> None:
         """Have the kernel forget a name. Blocking. Raises FileNotFoundError, OSError."""
@@ -219,6 +228,8 @@ class RawSession:
     async def _answer(self, head: Head, body: bytes, content: bytes) -> bytes | None:
         """What to answer; nothing that a request brings about gets out of here (D2)."""
         try:
+            if self._owner is not None and head.uid not in (0, self._owner) and head.opcode not in BY_ANYBODY:
+                return wire.refusal(head.unique, errno.EACCES)
             handler = self._handlers.get(head.opcode)
             if handler is None:
                 return self._answer_other(head, body)

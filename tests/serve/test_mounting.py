@@ -185,3 +185,82 @@ def test_in_the_background_it_returns_when_mounted(tmp_path, mountpoint, transpo
     again = subprocess.run(line, env=environment(), timeout=DEADLINE, check=False, capture_output=True, text=True)
     assert again.returncode == 1 and f"process {holder.pid} has the store" in again.stderr
     end(tmp_path, mountpoint)
+
+
+NOBODY = 65534
+
+
+def as_nobody(mountpoint: Path, *line: str) -> subprocess.CompletedProcess:
+    """As another user than root, with the mount as working directory: the folders above it are closed to others."""
+    return subprocess.run(
+        line, cwd=mountpoint, user=NOBODY, group=NOBODY, extra_groups=[], capture_output=True, check=False
+    )
+
+
+def flags_of(mountpoint: Path) -> set[str]:
+    """The options that the kernel shows for a mount."""
+    lines = [line.split(" ") for line in Path("/proc/self/mounts").read_text().splitlines()]
+    return set(next(options for _, where, _, options, *_ in lines if where == str(mountpoint)).split(","))
+
+
+def test_every_word_of_an_fstab_line_is_taken_and_means_what_it_says(tmp_path, mountpoint, start):
+    words = "defaults,_netdev,noauto,user,nofail,x-systemd.automount,x-systemd.requires=net.target,dev,suid,exec,rw"
+    with start("-o", words) as server:
+        server.ready()
+        assert {"rw", "nosuid", "nodev"} <= flags_of(mountpoint) and not flags_of(mountpoint) & {"ro", "noexec"}
+        (mountpoint / "bucket").mkdir()
+        (mountpoint / "bucket/run").write_text("#!/bin/sh\necho ran\n")
+        (mountpoint / "bucket/run").chmod(0o755)
+        assert subprocess.run([mountpoint / "bucket/run"], capture_output=True, check=True).stdout == b"ran\n"
+        assert as_nobody(mountpoint, "cat", "bucket/run").returncode == 0
+        assert server.end(signal.SIGTERM) == 0
+    with start("-o", "ro,noatime,noexec,nodev,nosuid,defaults") as server:
+        server.ready()
+        assert {"ro", "noatime", "noexec", "nodev", "nosuid"} <= flags_of(mountpoint)
+        for change in (
+            lambda: (mountpoint / "bucket/new").write_text("x"),
+            lambda: (mountpoint / "bucket/run").chmod(0o600),
+            lambda: os.truncate(mountpoint / "bucket/run", 0),
+            lambda: os.utime(mountpoint / "bucket/run"),
+            lambda: os.setxattr(mountpoint / "bucket/run", "user.a", b"b"),
+            lambda: (mountpoint / "bucket/run").unlink(),
+            lambda: (mountpoint / "other").mkdir(),
+            lambda: os.rename(mountpoint / "bucket/run", mountpoint / "bucket/ran"),
+        ):
+            with pytest.raises(OSError, match="Read-only file system"):
+                change()
+        with pytest.raises(PermissionError):
+            subprocess.run([mountpoint / "bucket/run"], check=False)
+        assert "echo" in (mountpoint / "bucket/run").read_text()
+        assert server.end(signal.SIGTERM) == 0
+
+
+def test_with_allow_root_nobody_else_is_let_in(tmp_path, mountpoint, start):
+    with start("-o", "allow_root") as server:
+        server.ready()
+        (mountpoint / "bucket").mkdir()
+        (mountpoint / "bucket/f").write_text("x")
+        refused = as_nobody(mountpoint, "cat", "bucket/f")
+        assert refused.returncode != 0 and b"Permission denied" in refused.stderr
+        assert (mountpoint / "bucket/f").read_text() == "x"
+        assert server.end(signal.SIGTERM) == 0
+
+
+def test_with_auto_unmount_a_killed_process_leaves_no_mount(mountpoint, start):
+    for ending in (signal.SIGTERM, signal.SIGKILL):
+        with start("-o", "auto_unmount") as server:
+            server.ready()
+            assert mounts()[mountpoint] == "fuse.stratumfs"
+            (mountpoint / "bucket").mkdir(exist_ok=True)
+            assert server.end(ending) == (0 if ending is signal.SIGTERM else -signal.SIGKILL)
+        deadline = time.monotonic() + DEADLINE
+        while mountpoint in mounts() and time.monotonic() < deadline:
+            time.sleep(0.02)
+        assert mountpoint not in mounts()
+
+
+def test_an_option_that_nobody_knows_is_refused_with_its_name(mountpoint, start):
+    with start("-o", "allow_rot") as server:
+        assert server.end() != 0
+        assert "allow_rot" in server.text
+    assert mountpoint not in mounts()

@@ -362,10 +362,10 @@ def test_who_may_not_mount_gets_a_descriptor_from_fusermount3(tmp_path, monkeypa
         raise PermissionError(errno.EPERM, "not permitted")
 
     monkeypatch.setattr("stratumfs.device._mount", refused)
-    device = open_mounted(tmp_path, ["default_permissions", "fsname=stratum", "subtype=stratumfs"])
+    opened = open_mounted(tmp_path, ["default_permissions", "fsname=stratum", "subtype=stratumfs"])
     assert f" {tmp_path} fuse.stratumfs " in Path("/proc/self/mounts").read_text()
-    assert not os.get_blocking(device)
-    close_mounted(device, tmp_path)
+    assert not os.get_blocking(opened.descriptor) and opened.watcher is None
+    close_mounted(opened, tmp_path)
     assert str(tmp_path) not in Path("/proc/self/mounts").read_text()
     with pytest.raises(CannotMount, match="fusermount3"):
         open_mounted(tmp_path / "missing", [])
