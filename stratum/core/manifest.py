@@ -7,18 +7,21 @@ Invariants
     M2  The row of a run lies under its *end*, so the run that covers an offset is the first row above it.
     M3  For each volume, `u | volume | content` counts exactly the bytes that this content's runs use of it. A volume
         with no such row, once recorded, has a garbage row: only the reaper deletes, and only after it looked again.
-    M4  A content is freed with its last user. Contents are shared by server-side copies: whoever wants to change
-        one that has other users makes a clone first.
+    M4  A content is freed with its last user; one of many runs a slice at a time, and until then the table `K` names
+        it (core/endings.py). Contents are shared by server-side copies: whoever wants to change one that has other
+        users makes a clone first.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 
 from stratum.core.records import Extent, Garbage, Run, decode
 from stratum.core.schema import (
     CONTENT_USER,
     VOLUME_USER,
     content_user_key,
+    dying_key,
     garbage_key,
     run_end,
     run_key,
@@ -28,6 +31,8 @@ from stratum.core.txn import Txn, load, save, scan_records
 
 Span = tuple[int, Run]
 """Offset in the content, and what rests there."""
+
+RUNS_AT_ONCE = 64  # freed in one change: each may be the last of a volume, some 30 us
 
 
 def slice_run(run: Run, start: int, stop: int) -> Run:
@@ -58,21 +63,30 @@ def extents_of(spans: Iterable[Span]) -> list[Extent]:
 
 def spans_in(txn: Txn, content: int, start: int, stop: int) -> list[Span]:
     """What rests in [start, stop) of a content, in order, trimmed to that range; holes are left out."""
-    return [trim(span, start, stop) for span in _overlapping(txn, content, start, stop)]
+    return [trim(span, start, stop) for span in _runs(txn, content, start, stop)]
+
+
+def some_spans(txn: Txn, content: int, start: int, stop: int, count: int) -> tuple[list[Span], int]:
+    """As `spans_in`, the first `count` of them, and where the rest begins (`stop`: there is none)."""
+    found = [trim(span, start, stop) for span in islice(_runs(txn, content, start, stop), count)]
+    return found, found[-1][0] + found[-1][1].length if len(found) == count else stop
 
 
 def _overlapping(txn: Txn, content: int, start: int, stop: int) -> list[Span]:
-    found: list[Span] = []
+    return list(_runs(txn, content, start, stop))
+
+
+def _runs(txn: Txn, content: int, start: int, stop: int) -> Iterator[Span]:
+    """The runs that reach into [start, stop), as they are stored."""
     if start >= stop or not content:
-        return found
+        return
     prefix = run_key(content, 0)[:9]
     for key, raw in txn.scan(run_key(content, start + 1), prefix + b"\xff" * 9):
         run = decode(key, raw, Run)
         offset = run_end(key) - run.length
         if offset >= stop:
-            break
-        found.append((offset, run))
-    return found
+            return
+        yield offset, run
 
 
 def first_at(spans: Sequence[Span], offset: int) -> int:
@@ -96,6 +110,14 @@ def write_spans(txn: Txn, content: int, spans: Iterable[Span]) -> int:
         _place(txn, content, offset, run, used)
     _count_volume_use(txn, content, used)
     return more
+
+
+def place_spans(txn: Txn, content: int, spans: Iterable[Span]) -> None:
+    """As `write_spans`, into ranges of a content in which nothing rests."""
+    used: defaultdict[int, int] = defaultdict(int)
+    for offset, run in spans:
+        _place(txn, content, offset, run, used)
+    _count_volume_use(txn, content, used)
 
 
 def punch(txn: Txn, content: int, start: int, stop: int) -> int:
@@ -198,23 +220,53 @@ def detach(txn: Txn, content: int, user: bytes) -> bool:
     return bool(detach_all(txn, [(content, user)]))
 
 
-def detach_all(txn: Txn, pairs: Iterable[tuple[int, bytes]]) -> int:
-    """`detach` many (content, user); each volume is looked at once, after all. Returns how many were freed."""
+def detach_all(txn: Txn, pairs: Iterable[tuple[int, bytes]], stays: int = 0) -> int:
+    """`detach` many (content, user); each volume is looked at once, after all. Returns how many were freed.
+
+    Of contents with more than RUNS_AT_ONCE runs, alone or together, the table `K` notes that they are to be freed.
+    `stays`: a content that likely uses the same volumes; those of it need not be searched for other users.
+    """
     unused: set[int] = set()
-    freed = 0
+    freed, left = 0, RUNS_AT_ONCE
     for content, user in pairs:
         txn.delete(content_user_key(content, user))
         if users(txn, content):
             continue
         freed += 1
-        for offset, run in _overlapping(txn, content, 0, 2**63):
+        runs = list(islice(_runs(txn, content, 0, 2**63), left + 1))
+        if len(runs) > left:
+            save(txn, dying_key(content), 0)
+            continue
+        left -= len(runs)
+        for offset, run in runs:
             txn.delete(run_key(content, offset + run.length))
             if run.extent is not None:
                 txn.delete(volume_user_key(run.extent.volume, content))
                 unused.add(run.extent.volume)
     for volume in sorted(unused):
-        note_if_unused(txn, volume)
+        if not stays or txn.get(volume_user_key(volume, stays)) is None:
+            note_if_unused(txn, volume)
     return freed
+
+
+def free_some(txn: Txn, content: int, after: int, count: int) -> int:
+    """Forget the next `count` runs of a content without users, those that end above `after`.
+
+    Returns where the next begin; 0: there is none left, and the row of table `K` is gone.
+    """
+    used: defaultdict[int, int] = defaultdict(int)
+    runs = list(islice(_runs(txn, content, after, 2**63), count))
+    for offset, run in runs:
+        txn.delete(run_key(content, offset + run.length))
+        if run.extent is not None:
+            used[run.extent.volume] -= run.length
+    _count_volume_use(txn, content, used)
+    if len(runs) < count:
+        txn.delete(dying_key(content))
+        return 0
+    after = runs[-1][0] + runs[-1][1].length
+    save(txn, dying_key(content), after)
+    return after
 
 
 def users(txn: Txn, content: int) -> int:

@@ -3,9 +3,10 @@
 Room: stratum/core. May import: core.{errors, manifest, principals, records, schema, txn}.
 
 What counts is a function of the rows of the index alone: each version that is no directory and no delete marker is one
-object of as many bytes as S3 shows, without the holes of a sparse file; each part of an upload under way is bytes. The
-row itself says in which bucket. So `follow`, which looks at the rows that a change touched, misses nothing, whichever
-door the change came through; and to count anew (engine/quotas.py) is to look at every row once.
+object of as many bytes as S3 shows, without the holes of a sparse file; each part of an upload under way is bytes; what
+of the parts of a completed one is still there is taken off again (`Ended`). The row itself says in which bucket. So
+`follow`, which looks at the rows that a change touched, misses nothing, whichever door the change came through; and to
+count anew (engine/quotas.py) is to look at every row once.
 
 Invariants
     Q1  The Usage of a bucket equals the sum over all inodes and parts that count in it; that of an owner the sum over
@@ -21,11 +22,11 @@ import msgspec
 
 from stratum.core.errors import QuotaExceeded
 from stratum.core.principals import OPERATOR_ID
-from stratum.core.records import Bucket, Inode, Kind, Part, Usage, decode
-from stratum.core.schema import BUCKET, INODE, PART, bucket_usage_key, owner_usage_key
+from stratum.core.records import Bucket, Ended, Inode, Kind, Part, Usage, decode
+from stratum.core.schema import BUCKET, ENDED, INODE, PART, bucket_usage_key, owner_usage_key
 from stratum.core.txn import Txn, load, save
 
-TABLES = BUCKET + INODE + PART  # what `follow` wants to see
+TABLES = BUCKET + INODE + PART + ENDED  # what `follow` wants to see
 
 Touched = tuple[bytes, bytes | None, bytes | None]
 """A row that a change touched: its key, what was stored before, what is now (None: nothing)."""
@@ -46,12 +47,15 @@ NOTHING = Amount()
 
 
 def counts(key: bytes, raw: bytes | None) -> tuple[int, Amount]:
-    """In which bucket (its root directory; 0: in none) an inode or part row counts, and as how much."""
+    """In which bucket (its root directory; 0: in none) a row counts, and as how much."""
     if raw is None:
         return 0, NOTHING
     if key[:1] == PART:
         part = decode(key, raw, Part)
         return part.bucket, Amount(part.size, 0)
+    if key[:1] == ENDED:
+        ended = decode(key, raw, Ended)
+        return ended.bucket, Amount(-ended.bytes, 0)
     return counted(decode(key, raw, Inode))
 
 

@@ -254,6 +254,17 @@ class Part(msgspec.Struct, frozen=True, array_like=True):
     bucket: int = 0  # root directory of the bucket that it counts in; 0: not counted yet
 
 
+class Ended(msgspec.Struct, frozen=True, array_like=True):
+    """An upload that was ended, whose parts are still to be freed: those of numbers above `after` (core/endings.py).
+
+    `bytes`: of the parts left, what counts a second time, in the object made of them; so it is taken off in `bucket`.
+    """
+
+    bucket: int  # root directory of the bucket
+    bytes: int = 0
+    after: int = 0
+
+
 class Usage(msgspec.Struct, frozen=True, array_like=True):
     """What a bucket, or all buckets of an owner, hold, and the most they may hold (core/quotas.py); None: no limit."""
 

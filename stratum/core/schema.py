@@ -48,6 +48,8 @@ Room: stratum/core. May import: core.txn.
     M  users by e-mail   M | address in lower case | 0 | user       int 1    (since 0.3; engine/users.py)
     S  session key       S                                          SessionKey (seals tokens; core/sessions.py)
     N  not published     N | inode                                  int 1    (a file that was made and not closed yet)
+    F  ended uploads     F | upload id                              Ended    (parts to free; core/endings.py)
+    K  contents to free  K | content                                int      (runs that end above it are left)
 
 A volume user of 2**63 and above is no content, but the volume 2**63 below whose stream rests there (core/tiers.py).
 """
@@ -74,6 +76,7 @@ LAST_USE, PACKED, HOUR_PROFILE, CONTENT_CLASS = b"U", b"P", b"H", b"C"
 LEAVING = b"L"
 USAGE = b"Q"
 NOT_PUBLISHED = b"N"
+ENDED, DYING = b"F", b"K"
 BUCKET_USAGE, OWNER_USAGE = USAGE + b"b", USAGE + b"o"
 
 _ID = struct.Struct(">Q")
@@ -296,6 +299,16 @@ def content_class_key(content: int) -> bytes:
 def packed_key(volume: int) -> bytes:
     """Key of a Packed."""
     return PACKED + _ID.pack(volume)
+
+
+def ended_key(upload: str) -> bytes:
+    """Key of an Ended."""
+    return ENDED + upload.encode()
+
+
+def dying_key(content: int) -> bytes:
+    """Key that says a content is to be freed, and how far one has come."""
+    return DYING + _ID.pack(content)
 
 
 def id_of(key: bytes, at: int = 1) -> int:

@@ -29,6 +29,7 @@ from stratum.engine.contents import Contents
 from stratum.engine.credentials import Credentials, RootCredential
 from stratum.engine.disk_changes import DiskChanges
 from stratum.engine.disk_events import DiskEvents
+from stratum.engine.endings import Endings
 from stratum.engine.file_facts import FileFacts
 from stratum.engine.files import Files
 from stratum.engine.first_writes import FirstWrites
@@ -106,6 +107,7 @@ class Engine:
     quotas: Quotas
     relocator: Relocator
     disk_changes: DiskChanges
+    endings: Endings
     now_ns: Callable[[], int]
     file_facts: FileFacts = field(init=False)
     heat: Heat = field(init=False)
@@ -243,7 +245,7 @@ async def _put_together(
         configurations=Configurations(meta),
         consequences=consequences,
         objects=objects,
-        uploads=Uploads(around, objects, limits),
+        uploads=Uploads(around, objects, endings := Endings(meta, limits), limits),
         files=files,
         credentials=Credentials(meta, root, limits, now_ns),
         users=Users(meta, limits, now_ns),
@@ -259,13 +261,17 @@ async def _put_together(
         quotas=quotas,
         relocator=relocator,
         disk_changes=DiskChanges(around, store, volumes, relocator, watch, settings),
+        endings=endings,
         now_ns=now_ns,
     )
     _let_decide(engine, around)
     await first.attempt(quotas.start, files.free_orphans, keys.start)
-    services: list[Callable[[], Awaitable[None]]] = [first.run, ids.run, volumes.run, events.run, watch.run]
-    services += [repairer.run, engine.reaper.run, scrubber.run, compactor.run, files.run, quotas.run, relocator.run]
-    return engine, [*services, *followers.services, *_of_tiers(engine)]
+    return engine, [first.run, ids.run, volumes.run, events.run, watch.run, *_of_parts(engine), *_of_tiers(engine)]
+
+
+def _of_parts(engine: Engine) -> list[Callable[[], Awaitable[None]]]:
+    parts = (engine.repairer, engine.reaper, engine.scrubber, engine.compactor, engine.files, engine.quotas)
+    return [*(each.run for each in parts), engine.relocator.run, engine.endings.run, *engine.follow_ups.services]
 
 
 def _of_tiers(engine: Engine) -> list[Callable[[], Awaitable[None]]]:

@@ -41,7 +41,7 @@ from stratum.core.objects import ObjectView, VersionQuery
 from stratum.core.records import Bucket, Inode, Upload, decode
 from stratum.core.schema import DUE, UPLOAD_BY_KEY, bucket_key, configuration_key, due_key, upload_key
 from stratum.core.txn import Txn, load, save, successor
-from stratum.core.upload_rows import end_upload, parts_of
+from stratum.core.upload_rows import end_upload
 from stratum.core.version_listing import version_page
 from stratum.engine.buckets import find_bucket
 from stratum.engine.lifecycle_look import MOVED, PREFIX, Look, look_at
@@ -252,7 +252,7 @@ class Lifecycle:
         if found is None or found[0] > now:
             self._remind_of_upload(txn, rules, due, upload, now)
             return Done()
-        end_upload(txn, upload, due.upload, dict(parts_of(txn, due.upload)))
+        end_upload(txn, upload, due.upload)
         return Done(aborted=1)
 
     # --- other rules: everything that is there ------------------------------------------------------------------

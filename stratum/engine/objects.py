@@ -26,7 +26,7 @@ from stratum.core.errors import MarkerFound, NoSuchKey, NoSuchVersion, QuotaExce
 from stratum.core.inodes import attributes_of, get_inode, give_attributes, stored_bytes
 from stratum.core.listing import list_page
 from stratum.core.locks import check_deletable
-from stratum.core.manifest import Span, attach, inode_user, spans_in
+from stratum.core.manifest import Span, attach, inode_user, some_spans, spans_in
 from stratum.core.names import check_key
 from stratum.core.namespace import Change, resolve, scan_keys
 from stratum.core.objects import (
@@ -59,6 +59,8 @@ from stratum.engine.open_object import OpenObject
 from stratum.engine.sealing_copies import take_over
 from stratum.engine.surroundings import Surroundings
 
+SPANS_AT_ONCE = 256  # runs of an object read in one turn of the loop
+OPEN_ATTEMPTS = 4  # of reading runs in turns, while the object is replaced or written; then in one
 COPY_ATTEMPTS = 5  # of a copy whose source is replaced while it is looked at
 
 T = TypeVar("T")
@@ -208,12 +210,37 @@ class Objects:
         """
         await self._settle(bucket, key)
 
-        def query(txn: Txn) -> tuple[ObjectView, list[Span]]:
-            view = object_at(txn, bucket, key, version)
-            return view, _spans_of(txn, view)
-
-        view, spans = await self._around.meta.read_durable(query)
+        for attempt in range(OPEN_ATTEMPTS):
+            found = await self._opened(bucket, key, version, SPANS_AT_ONCE if attempt < OPEN_ATTEMPTS - 1 else None)
+            if found is not None:
+                view, spans = found
+                break
         return OpenObject(view, spans, self._around, self._around.sealing.open_any(view.inode.sealed, customer))
+
+    async def _opened(
+        self, bucket: str, key: bytes, version: str | None, count: int | None
+    ) -> tuple[ObjectView, list[Span]] | None:
+        """A version and all its runs, read `count` in a turn of the loop; None: its record changed meanwhile."""
+
+        def first(txn: Txn) -> tuple[ObjectView, list[Span], int, bytes | None]:
+            view = object_at(txn, bucket, key, version)
+            spans, rest = _spans_of(txn, view, 0, count)
+            return view, spans, rest, txn.get(inode_key(view.inode_number))
+
+        view, spans, rest, record = await self._around.meta.read_durable(first)
+        while rest < stored_bytes(view.inode):
+            await trio.lowlevel.checkpoint()
+
+            def more(txn: Txn, start: int = rest) -> tuple[list[Span], int] | None:
+                unchanged = txn.get(inode_key(view.inode_number)) == record
+                return _spans_of(txn, view, start, count) if unchanged else None
+
+            found = await self._around.meta.read_durable(more)
+            if found is None:
+                return None
+            rest = found[1]
+            spans += found[0]
+        return view, spans
 
     async def amend(
         self, bucket: str, key: bytes, version: str | None, change: Callable[[Inode], Inode], event: str = ""
@@ -437,7 +464,11 @@ def _is_there(txn: Txn, bucket: str, key: bytes, condition: Condition, version: 
     return True
 
 
-def _spans_of(txn: Txn, view: ObjectView) -> list[Span]:
+def _spans_of(txn: Txn, view: ObjectView, start: int, count: int | None) -> tuple[list[Span], int]:
+    """The first `count` runs from `start` on, and where the rest begins (at the end: there is none)."""
+    stop = stored_bytes(view.inode)
     if view.inode.kind is Kind.SYMLINK:
-        return [(0, Run(None, view.inode.target))]
-    return spans_in(txn, view.inode.content, 0, stored_bytes(view.inode))
+        return [(0, Run(None, view.inode.target))], stop
+    if count is None:
+        return spans_in(txn, view.inode.content, start, stop), stop
+    return some_spans(txn, view.inode.content, start, stop, count)

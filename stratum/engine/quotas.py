@@ -29,6 +29,7 @@ from stratum.core.records import Bucket, Inode, Kind, Part, Upload, Usage, Versi
 from stratum.core.schema import (
     BUCKET,
     BUCKET_USAGE,
+    ENDED,
     INODE,
     OWNER_USAGE,
     PART,
@@ -202,7 +203,7 @@ class _Count:
 
     def __init__(self) -> None:
         self.amounts: dict[int, Amount] = {}
-        self._after = INODE  # everything below this key has been seen
+        self._after = ENDED  # everything below this key has been seen, of the tables ENDED, INODE and PART
 
     def step(self, txn: Txn) -> bool:
         """Look at the next slice; True: that was the last."""
@@ -213,7 +214,7 @@ class _Count:
         if len(rows) == SLICE:
             self._after = rows[-1][0] + b"\0"
             return False
-        self._after = PART if table == INODE else successor(PART)
+        self._after = {ENDED: INODE, INODE: PART, PART: successor(PART)}[table]
         return table == PART
 
     def follow(self, touched: list[Touched]) -> None:

@@ -1,7 +1,7 @@
 """Multipart uploads: parts are contents of their own; Complete concatenates their runs without moving a byte.
 
-Room: stratum/engine. May import: core, store, engine.{buckets, ingest, objects, sealing, sealing_copies,
-surroundings}.
+Room: stratum/engine. May import: core, store, engine.{buckets, endings, ingest, joining, objects, sealing,
+sealing_copies, surroundings}.
 
 Invariants
     U1  An upload id is valid until Complete or Abort commits; then the id or the object exists, never both.
@@ -10,8 +10,9 @@ Invariants
 
 import secrets
 from collections.abc import AsyncIterator, Sequence
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from dataclasses import dataclass
+from functools import partial
 
 import msgspec
 import trio
@@ -20,16 +21,10 @@ from stratum.core.checksums import encode_base64
 from stratum.core.conditions import check_read
 from stratum.core.config import Limits
 from stratum.core.encryption import CustomerKey
+from stratum.core.endings import keep_content
 from stratum.core.errors import InvalidArgument, NoSuchKey, NoSuchUpload, RangeNotSatisfiable, TooLarge
 from stratum.core.manifest import attach, copy_spans, detach, part_user, truncate
-from stratum.core.multipart import (
-    algorithm_of,
-    assemble,
-    checksum_of,
-    choose_parts,
-    etag_of,
-    part_checksums_of,
-)
+from stratum.core.multipart import algorithm_of, assemble, etag_of
 from stratum.core.names import check_key
 from stratum.core.namespace import Change
 from stratum.core.objects import UNCONDITIONAL, Check, Condition, ObjectView, PartName, UploadSpec, accept
@@ -37,15 +32,26 @@ from stratum.core.quotas import Amount, check_room
 from stratum.core.records import Checksum, Part, Upload
 from stratum.core.schema import UPLOAD_BY_KEY, part_key, take_number, upload_by_key, upload_key
 from stratum.core.txn import Txn, load, save, successor
-from stratum.core.upload_rows import end_upload, parts_of
+from stratum.core.upload_rows import end_and_leave, end_upload, end_with_parts, parts_of, some_parts
 from stratum.core.views import object_at
 from stratum.engine.buckets import find_bucket
+from stratum.engine.endings import Endings
 from stratum.engine.ingest import Ingest, Ingested
-from stratum.engine.new_objects import NewObject
+from stratum.engine.joining import (
+    PARTS_LOOKED_AT,
+    Completion,
+    PartsChanged,
+    PartWatch,
+    is_short,
+    join,
+    object_of,
+    stored_parts,
+)
 from stratum.engine.objects import Objects, check_now
-from stratum.engine.sealing import sealed_of
 from stratum.engine.sealing_copies import computed, digests_of
 from stratum.engine.surroundings import Surroundings
+
+ATTEMPTS = 3  # of a Complete whose parts are replaced while it goes on; then it is done in one change
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,9 +67,11 @@ class UploadPage:
 class Uploads:
     """The verbs of multipart upload."""
 
-    def __init__(self, surroundings: Surroundings, objects: Objects, limits: Limits) -> None:
+    def __init__(self, surroundings: Surroundings, objects: Objects, endings: Endings, limits: Limits) -> None:
         self._around = surroundings
         self._objects = objects
+        self._endings = endings
+        self._watch = PartWatch()
         self._limits = limits
 
     async def create(self, bucket: str, key: bytes, spec: UploadSpec) -> str:
@@ -153,6 +161,7 @@ class Uploads:
 
         def change(txn: Txn) -> Part:
             _find(txn, bucket, key, upload_id)
+            self._watch.stored(upload_id, number)
             content = take_number(txn, "content")
             self._around.contents.record(txn, content, staged.spans)
             kept = msgspec.structs.replace(part, content=content)
@@ -202,6 +211,7 @@ class Uploads:
 
         def change(txn: Txn) -> Part:
             _find(txn, bucket, key, upload_id)
+            self._watch.stored(upload_id, number)
             current = object_at(txn, source_bucket, source_key, source_version)
             check_read(Condition(if_match=(source.view.etag,)), current.inode, copying=True)
             content = take_number(txn, "content")
@@ -239,42 +249,67 @@ class Uploads:
         CustomerKeyNeeded, CustomerKeyWrong, CustomerKeyUnwanted.
         """
         self._check_customer(bucket, key, upload_id, customer)
+        asked = Completion(
+            bucket=bucket,
+            key=key,
+            upload_id=upload_id,
+            names=names,
+            condition=condition,
+            checksum=checksum,
+            size=size,
+            principal=principal,
+        )
+        if not self._around.meta.read(lambda txn: is_short(txn, upload_id)):
+            for _ in range(ATTEMPTS):
+                with suppress(PartsChanged):
+                    return await self._complete_in_steps(asked)
+        return await self._objects.commit(partial(self._complete_at_once, asked))
 
-        def change(txn: Txn) -> tuple[ObjectView, list[Change]]:
+    def _complete_at_once(self, asked: Completion, txn: Txn) -> tuple[ObjectView, list[Change]]:
+        """Inside a change: all of a Complete."""
+        bucket, key, upload_id = asked.bucket, asked.key, asked.upload_id
+        try:
+            upload = _find(txn, bucket, key, upload_id)
+        except NoSuchUpload:
+            return _completed_before(txn, asked), []
+        stored = dict(parts_of(txn, upload_id))
+        content = take_number(txn, "content")
+        new, parts = object_of(asked, upload, stored, self._limits.part_bytes_min, content)
+        check_now(txn, bucket, key, asked.condition)
+        assemble(txn, content, upload_id, asked.numbers(), parts)
+        view, changes = self._objects.publish(txn, bucket, key, new)
+        end_with_parts(txn, upload, upload_id, stored, frozenset(asked.numbers()))
+        return view, changes
+
+    async def _complete_in_steps(self, asked: Completion) -> ObjectView:
+        """As `complete`, of many parts. Raises also PartsChanged."""
+        meta, find = self._around.meta, partial(_find, bucket=asked.bucket, key=asked.key, upload_id=asked.upload_id)
+        with self._watch.of(asked.upload_id) as touched, self._endings.putting_together() as content:
             try:
-                upload = _find(txn, bucket, key, upload_id)
-            except NoSuchUpload:
-                return _completed_before(txn, bucket, key, upload_id, names), []
-            stored = dict(parts_of(txn, upload_id))
-            parts = choose_parts(names, stored, self._limits.part_bytes_min, size)
-            check_now(txn, bucket, key, condition)
-            new = NewObject(
-                content=take_number(txn, "content"),
-                size=sum(part.size for part in parts),
-                etag=etag_of(parts),
-                headers=upload.headers,
-                metadata=upload.metadata,
-                checksum=checksum_of(upload, parts, checksum),
-                parts=tuple(part.size for part in parts),
-                part_checksums=part_checksums_of(upload, parts),
-                upload=upload_id,
-                owner=upload.owner,
-                tags=upload.tags,
-                acl=upload.acl,
-                retention=upload.retention,
-                legal_hold=upload.legal_hold,
-                storage_class=upload.storage_class,
-                sealed=sealed_of(upload, parts),
-                event="ObjectCreated:CompleteMultipartUpload",
-                principal=principal,
+                upload, stored = await stored_parts(meta, find, asked.upload_id)
+            except NoSuchUpload:  # it was completed a moment ago, perhaps
+                return await meta.read_durable(lambda txn: _completed_before(txn, asked))
+            new, parts = await trio.to_thread.run_sync(
+                object_of, asked, upload, stored, self._limits.part_bytes_min, content
             )
-            numbers = [name.number for name in names]
-            assemble(txn, new.content, upload_id, numbers, parts)
-            view, changes = self._objects.publish(txn, bucket, key, new)
-            end_upload(txn, upload, upload_id, stored, frozenset(numbers))
-            return view, changes
+            await meta.read_durable(lambda txn: check_now(txn, asked.bucket, asked.key, asked.condition))
+            await join(meta, parts, content, touched)
+            counted = sum(part.size for part in stored.values() if part.bucket)
 
-        return await self._objects.commit(change)
+            def change(txn: Txn) -> tuple[ObjectView, list[Change]]:
+                try:
+                    find(txn)
+                except NoSuchUpload:
+                    return _completed_before(txn, asked), []
+                if touched:
+                    raise PartsChanged
+                check_now(txn, asked.bucket, asked.key, asked.condition)
+                keep_content(txn, content)
+                view, changes = self._objects.publish(txn, asked.bucket, asked.key, new)
+                end_and_leave(txn, upload, asked.upload_id, counted)
+                return view, changes
+
+            return await self._objects.commit(change)
 
     def _check_customer(self, bucket: str, key: bytes, upload_id: str, customer: CustomerKey | None) -> None:
         """Complete vouches for checksums of the bytes: who may not read them may not ask for it, as at AWS."""
@@ -286,22 +321,28 @@ class Uploads:
         """End the upload and free its parts. Raises NoSuchUpload."""
 
         def change(txn: Txn) -> None:
-            upload = _find(txn, bucket, key, upload_id)
-            end_upload(txn, upload, upload_id, dict(parts_of(txn, upload_id)))
+            end_upload(txn, _find(txn, bucket, key, upload_id), upload_id)
 
         await self._around.meta.write(change)
+        self._endings.wake()
 
     async def list_parts(
         self, bucket: str, key: bytes, upload_id: str, after: int, limit: int
     ) -> tuple[Upload, list[tuple[int, Part]], bool]:
         """Return (upload, parts with numbers above `after`, are there more). Raises NoSuchUpload."""
 
-        def query(txn: Txn) -> tuple[Upload, list[tuple[int, Part]], bool]:
-            upload = _find(txn, bucket, key, upload_id)
-            parts = [(number, part) for number, part in parts_of(txn, upload_id) if number > after]
-            return upload, parts[:limit], len(parts) > limit
+        def look(txn: Txn) -> tuple[Upload, list[tuple[int, Part]]]:
+            wanted = min(limit + 1 - len(parts), PARTS_LOOKED_AT)
+            return _find(txn, bucket, key, upload_id), some_parts(txn, upload_id, after, wanted)
 
-        return await self._around.meta.read_durable(query)
+        parts: list[tuple[int, Part]] = []
+        while True:
+            upload, found = await self._around.meta.read_durable(look)
+            parts += found
+            if len(found) < PARTS_LOOKED_AT or len(parts) > limit:
+                return upload, parts[:limit], len(parts) > limit
+            after = found[-1][0]
+            await trio.lowlevel.checkpoint()
 
     async def list_uploads(
         self, bucket: str, prefix: bytes, delimiter: bytes, key_marker: bytes, upload_marker: str, limit: int
@@ -337,14 +378,15 @@ def _find_or_none(txn: Txn, bucket: str, key: bytes, upload_id: str) -> Upload |
         return None
 
 
-def _completed_before(txn: Txn, bucket: str, key: bytes, upload_id: str, names: Sequence[PartName]) -> ObjectView:
+def _completed_before(txn: Txn, asked: Completion) -> ObjectView:
     """The object that Complete made of this upload and these parts, if the key still shows it. Raises NoSuchUpload."""
     try:
-        view = object_at(txn, bucket, key)
+        view = object_at(txn, asked.bucket, asked.key)
     except NoSuchKey as error:
-        raise NoSuchUpload(upload_id) from error
-    if not view.inode.upload or view.inode.upload != upload_id or view.etag != etag_of(names):
-        raise NoSuchUpload(upload_id)
+        raise NoSuchUpload(asked.upload_id) from error
+    names = list({name.number: name for name in asked.names}.values())
+    if not view.inode.upload or view.inode.upload != asked.upload_id or view.etag != etag_of(names):
+        raise NoSuchUpload(asked.upload_id)
     return view
 
 

@@ -32,10 +32,13 @@ from stratum.s3.object_lock import header_lock
 from stratum.s3.object_write import source_is_no_marker, version_header
 from stratum.s3.owners import Owners
 from stratum.s3.routes import parse_copy_source
-from stratum.s3.small_body import read_xml
+from stratum.s3.small_body import read_xml_as
 from stratum.s3.storage_class import shown_class, storage_class_of
 from stratum.s3.tagging import header_tags
-from stratum.s3.xml import Node, child_text, children, node
+from stratum.s3.xml import Node, children, node
+
+NUMBER = re.compile("[0-9]{1,9}")
+CHECKSUM_ELEMENTS = {"Checksum" + name.upper(): name for name in ALGORITHMS}
 
 
 async def create_upload(call: Call) -> Response:
@@ -140,8 +143,8 @@ async def upload_part_copy(call: Call) -> Response:
 
 async def complete_upload(call: Call) -> Response:
     """POST /bucket/key?uploadId."""
-    document = await read_xml(call.payload, call.engine.limits.complete_xml_bytes, "CompleteMultipartUpload")
-    names = [_part_name(each) for each in children(document, "Part")]
+    size_max = call.engine.limits.complete_xml_bytes
+    names = await read_xml_as(call.payload, size_max, "CompleteMultipartUpload", _part_names)
     if not 1 <= len(names) <= call.engine.limits.parts:
         raise S3Error("MalformedXML")
     view = await call.engine.uploads.complete(
@@ -169,14 +172,18 @@ async def complete_upload(call: Call) -> Response:
     )
 
 
+def _part_names(document: Node) -> list[PartName]:
+    return [_part_name(each) for each in children(document, "Part")]
+
+
 def _part_name(element: Node) -> PartName:
-    number, etag = child_text(element, "PartNumber"), child_text(element, "ETag")
-    if not number or not etag or not re.fullmatch(r"[0-9]{1,9}", number.strip()):
+    texts = {child.name: child.text for child in reversed(element.children)}  # of one name the first
+    number, etag = texts.get("PartNumber"), texts.get("ETag")
+    if not number or not etag or not NUMBER.fullmatch(number.strip()):
         raise S3Error("MalformedXML")
-    checksums = {name: child_text(element, "Checksum" + name.upper()) or "" for name in ALGORITHMS}
-    algorithm = next((name for name, text in checksums.items() if text), "")
-    etag = etag.strip().strip('"')
-    return PartName(number=int(number), etag=etag, checksum=checksums.get(algorithm, ""), algorithm=algorithm)
+    algorithm = next((name for element, name in CHECKSUM_ELEMENTS.items() if texts.get(element)), "")
+    checksum = texts["Checksum" + algorithm.upper()] if algorithm else ""
+    return PartName(number=int(number), etag=etag.strip().strip('"'), checksum=checksum, algorithm=algorithm)
 
 
 def _object_size(call: Call) -> int | None:

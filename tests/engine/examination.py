@@ -14,11 +14,13 @@ import trio
 from stratum.core.errors import NoSuchKey
 from stratum.core.manifest import inode_user, is_used, part_user
 from stratum.core.objects import ListQuery, PartName, VersionQuery
-from stratum.core.records import Bucket, Entry, Inode, Kind, Part, Run, Usage, Volume
+from stratum.core.records import Bucket, Ended, Entry, Inode, Kind, Part, Run, Usage, Volume
 from stratum.core.records import Version as OlderVersion
 from stratum.core.schema import (
     BUCKET,
     CONTENT_USER,
+    DYING,
+    ENDED,
     ENTRY,
     GARBAGE,
     INODE,
@@ -154,6 +156,7 @@ async def settle(engine: Engine) -> None:
     with trio.fail_after(20):  # what an empty disk lacks is queued in its own time
         while damage := await _repaired(engine):
             assert engine.meta.failed is None, damage
+    await engine.endings.one_pass()
     for _ in range(3):  # a volume becomes garbage, is removed, is gone
         await engine.reaper.one_pass()
     assert await _repaired(engine) == {}
@@ -223,6 +226,7 @@ def _check_usage(txn: Txn) -> None:
             assert inode.bucket, "an inode that counts nowhere"
             bytes_of[inode.bucket] += inode.size - inode.holes
             objects_of[inode.bucket] += 1
+    assert not list(scan_records(txn, ENDED, Ended)), "parts of ended uploads are left"
     for _, part in scan_records(txn, PART, Part):
         bytes_of[part.bucket] += part.size
     owners: Counter[tuple[str, str]] = Counter()
@@ -249,6 +253,7 @@ def _check_contents(txn: Txn) -> None:
         for rest, part in scan_records(txn, PART, Part)
     }
     assert used == wanted, "contents and those who use them"
+    assert not list(scan_records(txn, DYING, int)), "contents to be freed are left"
     runs = list(scan_records(txn, RUN, Run))
     assert {rest[:8] for rest, _ in runs} <= {content for content, _ in used}, "bytes that nobody uses"
     counted: Counter[tuple[int, int]] = Counter()

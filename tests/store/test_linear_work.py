@@ -5,12 +5,13 @@ Room: tests. May import: stratum.core, stratum.store, tests.fakes.
 
 import pytest
 
+from stratum.core.endings import free_parts
 from stratum.core.manifest import attach, detach_all, is_used, part_user, spans_in, write_spans
 from stratum.core.multipart import assemble
 from stratum.core.records import Extent, Part, Run, Upload, Volume
 from stratum.core.schema import part_key, upload_by_key, upload_key, volume_key
 from stratum.core.txn import save
-from stratum.core.upload_rows import end_upload, parts_of
+from stratum.core.upload_rows import end_upload, end_with_parts, parts_of
 from stratum.store.overlay import Layer, MergedTxn
 from tests.fakes.txn import MemoryTxn
 
@@ -45,7 +46,7 @@ def uploaded(count: int) -> tuple[MergedTxn, CountingLayer, dict[int, Part]]:
 def complete(count: int) -> int:
     txn, layer, parts = uploaded(count)
     assemble(txn, OBJECT, "u", list(parts), list(parts.values()))
-    end_upload(txn, UPLOAD, "u", parts, frozenset(parts))
+    end_with_parts(txn, UPLOAD, "u", parts, frozenset(parts))
     searches = layer.searches
     spans = spans_in(txn, OBJECT, 0, 100 * count)
     assert [offset for offset, _ in spans] == list(range(0, 100 * count, 100))
@@ -56,8 +57,10 @@ def complete(count: int) -> int:
 
 
 def abort(count: int) -> int:
-    txn, layer, parts = uploaded(count)
-    end_upload(txn, UPLOAD, "u", parts)
+    txn, layer, _ = uploaded(count)
+    end_upload(txn, UPLOAD, "u")
+    while free_parts(txn):
+        pass
     searches = layer.searches
     assert not is_used(txn, 1)
     return searches
