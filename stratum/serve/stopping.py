@@ -51,8 +51,10 @@ class Stop:
         await self._asked.wait()
 
     async def watch_signals(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Turn signals into `ask` and `abort`, until cancelled."""
-        with trio.open_signal_receiver(*SIGNALS) as received:
+        """Turn signals into `ask` and `abort`, until cancelled. Beside SIGTERM, one that whoever started us had ignored
+        (nohup, a shell's background job) stays ignored."""
+        heeded = {number for number in SIGNALS if signal.getsignal(number) is not signal.SIG_IGN} | {signal.SIGTERM}
+        with trio.open_signal_receiver(*heeded) as received:
             task_status.started()
             async for number in received:
                 if self._asked.is_set():

@@ -44,10 +44,12 @@ def stratum(folder: Path, *arguments: str, **more: str) -> subprocess.CompletedP
 class Running:
     """`stratum serve` or `stratumfs`, until the block ends. `text` is all it has printed so far."""
 
-    def __init__(self, folder: Path, *arguments: str, name: str = "stratum", **more: str) -> None:
+    def __init__(
+        self, folder: Path, *arguments: str, name: str = "stratum", before: tuple[str, ...] = (), **more: str
+    ) -> None:
         self.text = ""
         self.process = subprocess.Popen(
-            [*command(name, folder), *arguments],
+            [*before, *command(name, folder), *arguments],
             env=environment(**more),
             cwd=folder,
             stdout=subprocess.PIPE,

@@ -264,3 +264,40 @@ def test_an_option_that_nobody_knows_is_refused_with_its_name(mountpoint, start)
         assert server.end() != 0
         assert "allow_rot" in server.text
     assert mountpoint not in mounts()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP], ids=lambda number: number.name)
+def test_each_signal_that_asks_for_the_end_publishes_unmounts_and_ends_well(mountpoint, start, number):
+    with start() as server:
+        server.ready()
+        (mountpoint / "bucket").mkdir()
+        (mountpoint / "bucket/f").write_text("closed a moment ago")
+        assert server.end(number) == 0
+        assert f"stopped: {number.name}" in server.text
+    assert mountpoint not in mounts()
+    with start() as server:
+        server.ready()
+        assert (mountpoint / "bucket/f").read_text() == "closed a moment ago"
+        assert server.end(signal.SIGTERM) == 0
+
+
+def test_sigusr1_says_where_every_thread_is_and_changes_nothing(mountpoint, start):
+    with start() as server:
+        server.ready()
+        server.process.send_signal(signal.SIGUSR1)
+        server.read_until(r"Current thread 0x\S+ \(most recent call first\):\n(  File .*\n)+")
+        server.read_until("trio/_core")
+        (mountpoint / "bucket").mkdir()
+        assert server.end(signal.SIGTERM) == 0
+
+
+def test_a_signal_that_was_ignored_when_it_was_started_stays_ignored(tmp_path, mountpoint):
+    line = ["--data", str(tmp_path / "data"), "--s3", "none", str(mountpoint)]
+    with Running(tmp_path, *line, name="stratumfs", before=("nohup",)) as server:
+        server.ready()
+        server.process.send_signal(signal.SIGHUP)
+        server.process.send_signal(signal.SIGUSR1)  # which it takes after the other one
+        server.read_until("Current thread")
+        (mountpoint / "bucket").mkdir()
+        assert server.end(signal.SIGTERM) == 0
+        assert "stopped: SIGTERM" in server.text
