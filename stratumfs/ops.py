@@ -38,6 +38,7 @@ XATTR_SPACES = (b"user.", b"trusted.", b"security.")
 
 RENAME_NOREPLACE, RENAME_EXCHANGE = 1, 2  # linux/fs.h
 COPY_MAX = 64 << 20  # bytes copied by one request
+SET_ID = stat.S_ISUID | stat.S_ISGID
 PLAIN_MAX = 65_536  # inodes remembered to have no privileges
 
 
@@ -132,6 +133,8 @@ class Operations:
             exclusive=bool(flags & os.O_EXCL),
             truncate=bool(flags & os.O_TRUNC),
         )
+        if not inode.mode & SET_ID and self._files.xattrs.has_none(number):
+            self._note_plain(number)
         return handle, *self._told(number, inode)
 
     @answered
@@ -301,10 +304,13 @@ class Operations:
             return
         if await self._files.attributes.drop_privileges(inode, set_id=set_id):
             await self._forget_inode(inode)
-        elif not mode & (stat.S_ISUID | stat.S_ISGID):
-            if len(self._plain) >= PLAIN_MAX:
-                del self._plain[next(iter(self._plain))]
-            self._plain[inode] = None
+        elif not mode & SET_ID:
+            self._note_plain(inode)
+
+    def _note_plain(self, inode: int) -> None:
+        if len(self._plain) >= PLAIN_MAX:
+            del self._plain[next(iter(self._plain))]
+        self._plain[inode] = None
 
     @answered
     async def read(self, fh: int, off: int, size: int) -> bytes:

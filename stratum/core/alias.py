@@ -29,6 +29,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum
+from functools import lru_cache
 from hashlib import sha256
 
 from stratum.core.errors import InvalidArgument, NameTooLong
@@ -75,6 +76,7 @@ class Visible:
         }[self.form]
 
 
+@lru_cache(maxsize=1024)  # the kernel asks for a name several times in a row
 def parse(visible: bytes) -> Visible:
     """Understand a name of the mount (1 to 255 bytes, no `/`, no zero byte, not `.` or `..`)."""
     plain = Visible(Form.PLAIN, visible)

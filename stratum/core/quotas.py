@@ -22,7 +22,7 @@ import msgspec
 
 from stratum.core.errors import QuotaExceeded
 from stratum.core.principals import OPERATOR_ID
-from stratum.core.records import Bucket, Ended, Inode, Kind, Part, Usage, decode
+from stratum.core.records import Bucket, Ended, Inode, Kind, Part, Usage, decode, decode_known
 from stratum.core.schema import BUCKET, ENDED, INODE, PART, bucket_usage_key, owner_usage_key
 from stratum.core.txn import Txn, load, save
 
@@ -56,7 +56,7 @@ def counts(key: bytes, raw: bytes | None) -> tuple[int, Amount]:
     if key[:1] == ENDED:
         ended = decode(key, raw, Ended)
         return ended.bucket, Amount(-ended.bytes, 0)
-    return counted(decode(key, raw, Inode))
+    return counted(decode_known(key, raw, Inode))
 
 
 def counted(inode: Inode) -> tuple[int, Amount]:

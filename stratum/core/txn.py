@@ -10,7 +10,7 @@ touch only the transaction and its own arguments (law 4).
 from collections.abc import Iterator
 from typing import Protocol, TypeVar
 
-from stratum.core.records import decode, encode
+from stratum.core.records import decode, decode_known, encode
 
 T = TypeVar("T")
 
@@ -38,7 +38,7 @@ class Txn(Protocol):
 def load(txn: Txn, key: bytes, type: type[T]) -> T | None:  # noqa: A002
     """Return the record under `key`, or None. Raises CorruptRecord."""
     raw = txn.get(key)
-    return None if raw is None else decode(key, raw, type)
+    return None if raw is None else decode_known(key, raw, type)
 
 
 def save(txn: Txn, key: bytes, record: object) -> None:

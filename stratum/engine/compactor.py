@@ -26,7 +26,7 @@ from stratum.engine.surroundings import Surroundings
 
 log = logging.getLogger(__name__)
 
-SLICE = 2000  # rows of the manifest table in one step: under 5 ms of the event loop
+SLICE = 500  # rows of the manifest table in one step: under 5 ms of the event loop
 RUNS_MIN = 16  # so many are worth a rewrite: a logger that syncs every line is rewritten once per 16 lines
 
 Stretch = tuple[int, int, int]

@@ -139,12 +139,19 @@ class FileNames:
         Not `exclusive`: a file that is there already is returned as it is. Raises EntryExists, NotPermitted (beside
         the buckets), NameTooLong, NoSuchInode.
         """
-        if not exclusive:
-            node = self.lookup(parent, name)
-            if node is not None:
-                return *node, False
-        number, inode = await self._make(parent, name, Kind.OBJECT, stat.S_IFREG | stat.S_IMODE(mode), who)
-        return number, inode, True
+        if exclusive or not in_view(parent):
+            try:  # that it is there already is rare: the kernel has asked just before
+                number, inode = await self._make(parent, name, Kind.OBJECT, stat.S_IFREG | stat.S_IMODE(mode), who)
+            except EntryExists:
+                if exclusive:
+                    raise
+            else:
+                return number, inode, True
+        node = self.lookup(parent, name)
+        if node is None:
+            check_changeable(parent)
+            raise NoSuchKey(name.decode(errors="replace"))
+        return *node, False
 
     async def make_node(self, parent: int, name: bytes, mode: int, rdev: int, who: Caller) -> Node:
         """Make a FIFO, socket or device, or an empty file that S3 sees at once. Raises as `create`."""

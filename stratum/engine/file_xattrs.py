@@ -20,6 +20,7 @@ from stratum.core import posix_acl
 from stratum.core.errors import AttributeExists, InvalidArgument, MetadataTooLarge, NoSuchAttribute, NotPermitted
 from stratum.core.records import Inode, Kind
 from stratum.core.schema import XATTR, inode_key, xattr_key
+from stratum.core.tiering.hints import parsed
 from stratum.core.txn import Txn, load, save, successor
 from stratum.core.user_attributes import OWN, SPACE, metadata_bytes, to_attributes, to_metadata
 from stratum.engine.file_history import check_changeable, is_folder, real
@@ -31,10 +32,10 @@ NAME_BYTES = 255  # XATTR_NAME_MAX
 RESERVED = SPACE + OWN
 
 WISHES: Mapping[bytes, tuple[bytes, ...]] = {
-    RESERVED + b"hint": (b"hot", b"cold"),
+    RESERVED + b"hint": (b"hot", b"cold", b"another hint (docs/operator.md)"),
     RESERVED + b"pin": (b"hot", b"warm", b"cold"),
 }
-"""What may be set in `user.stratum.`, and to what."""
+"""What may be set in `user.stratum.`, and to what. Of hints, whatever core.tiering.hints understands."""
 
 Fact = Callable[[int, Inode], Awaitable[bytes | None]]
 """What the store says of an inode (number, record); None: nothing."""
@@ -105,6 +106,8 @@ class FileXattrs:
 
     def note_made(self, number: int, parent: int) -> None:
         """The inode is new: it has no attribute, but for the access control list that its directory gives."""
+        if not self.has_none(parent) and not self._rows(parent):
+            self.note_bare(parent)  # so that the next one made in it is not looked at
         if self.has_none(parent) or not self._rows(number):
             self.note_bare(number)
 
@@ -158,7 +161,7 @@ class FileXattrs:
         if name.startswith(RESERVED):
             if name not in WISHES:
                 raise NotPermitted(f"{name.decode(errors='replace')} is a fact of the store")
-            if value not in WISHES[name]:
+            if value not in WISHES[name] and not (name == RESERVED + b"hint" and _is_hint(value)):
                 told = " or ".join(word.decode() for word in WISHES[name])
                 raise InvalidArgument(f"{name.decode()} is {told}")
 
@@ -230,3 +233,8 @@ def note_mode(txn: Txn, number: int, mode: int) -> None:
     raw = load(txn, key, bytes)
     if raw is not None:
         save(txn, key, posix_acl.parse(raw).with_mode(mode).dump())
+
+
+def _is_hint(value: bytes) -> bool:
+    found = parsed(value.decode(errors="replace"))
+    return bool(found.words) and not found.wrong

@@ -129,6 +129,7 @@ class Batches:
 
     def _settle(self, batch: Batch, outcome: Outcome) -> None:
         """The writer is done with `batch`."""
+        self._index.committed(batch.rows if outcome.error is None else None)
         if outcome.error is not None:
             self._fail(batch, outcome.error, journaled=outcome.journaled)
             return

@@ -9,12 +9,16 @@ Invariants
     I2  One thread writes. No transaction is open when the map grows, none is used after a fork.
     I3  What LMDB says goes up as our own errors: IndexDamaged for pages not as written, DiskFailed for the rest.
     I4  The rows of the index's own are keyed as longkeys.py says (K2), with a checksum as every record.
+    I5  `look` keeps its transaction open from one call to the next, for to begin one costs more than a row: until the
+        owner of the loop says that a commit is done (`committed`), and before the map grows.
+    I6  A row remembered for `look` is as the last commit left it that `committed` was told of. What a commit under way
+        changes is never asked for here: the overlay has it.
 
 The settings are LMDB's safe ones (sync, no writemap), but for the meta page (I1); the file format is pinned
 (lib_version 0 is that of LMDB 0.9).
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from os import getpid
 from pathlib import Path
 from typing import TypeVar
@@ -35,6 +39,7 @@ SEQUENCE_KEY = COUNTER + b"commit"
 DATA_FILE = "data.mdb"
 _STORE_KEY = RESERVED + b"store"
 _READERS = 126
+_REMEMBERED, _REMEMBERED_BYTES = 16_384, 1024  # rows, and the largest of them: 4 MiB as a rule, never above 20
 _FILL = 0.8  # of the map, before it grows
 _PAGES_PER_ROW = 4  # generous: pages one changed row may dirty (address space costs nothing)
 _DAMAGE = (
@@ -84,6 +89,47 @@ class Rows:
                 yield row
 
 
+class RememberedRows:
+    """A `core.txn.Txn` for looking alone, which asks the one below once for a row, be it there or not.
+
+    Every row that LMDB is asked for gives the interpreter away, and with it the turn, to threads that commit.
+    """
+
+    __slots__ = ("_below", "_rows", "scan")
+
+    def __init__(self, below: Txn, rows: dict[bytes, bytes | None]) -> None:
+        self._below = below
+        self._rows = rows
+        self.scan = below.scan
+
+    def get(self, key: bytes) -> bytes | None:
+        """See Txn."""
+        try:
+            return self._rows[key]
+        except KeyError:
+            found = self._below.get(key)
+            remember(self._rows, key, found)
+            return found
+
+    def put(self, key: bytes, value: bytes) -> None:
+        """Never: the overlay takes what is put."""
+        raise TypeError("the index is changed by a commit")
+
+    def delete(self, key: bytes) -> None:
+        """Never: the overlay takes what is removed."""
+        raise TypeError("the index is changed by a commit")
+
+
+def remember(rows: dict[bytes, bytes | None], key: bytes, value: bytes | None) -> None:
+    """Note what a row is, and let the one noted longest ago go where there is no room."""
+    if len(key) + (0 if value is None else len(value)) > _REMEMBERED_BYTES:
+        rows.pop(key, None)
+        return
+    if len(rows) >= _REMEMBERED and key not in rows:
+        del rows[next(iter(rows))]
+    rows[key] = value
+
+
 class Index:
     """An open index. Any thread may read, one at a time commit; `grow` only when nothing else runs."""
 
@@ -109,6 +155,8 @@ class Index:
         if not flags["sync"] or flags["writemap"] or flags["map_async"]:
             raise RuntimeError(f"LMDB opened with other flags than asked for: {flags}")
         self._env.reader_check()  # slots of processes that were killed
+        self._held: tuple[lmdb.Transaction[bytes], RememberedRows] | None = None
+        self._remembered: dict[bytes, bytes | None] = {}
         self._page = self._env.stat()["psize"]
 
     def read(self, query: Callable[[Txn], T]) -> T:
@@ -120,6 +168,35 @@ class Index:
                 return query(LongKeys(Rows(txn)))
         except lmdb.Error as error:
             raise _translate(error) from error
+
+    def look(self, query: Callable[[Txn], T]) -> T:
+        """As `read`, for one thread alone, which calls `committed` after every commit: until then it may see the one
+        before."""
+        if getpid() != self._process:
+            raise RuntimeError("the index was opened in another process (before a fork)")
+        try:
+            held = self._held
+            if held is None:
+                txn = self._env.begin()
+                held = self._held = (txn, RememberedRows(LongKeys(Rows(txn)), self._remembered))
+            return query(held[1])
+        except lmdb.Error as error:
+            self._let_go()
+            raise _translate(error) from error
+
+    def committed(self, rows: Mapping[bytes, bytes | None] | None) -> None:
+        """A commit of these rows has ended (None: nobody knows how): `look` is to see it from now on."""
+        self._let_go()
+        if rows is None:
+            self._remembered.clear()
+        else:
+            for key, value in rows.items():
+                remember(self._remembered, key, value)
+
+    def _let_go(self) -> None:
+        held, self._held = self._held, None
+        if held is not None:
+            held[0].abort()
 
     def commit(self, sequence: int, changes: Iterable[Change]) -> None:
         """Put and remove rows in one durable transaction. After an error its outcome is unknown.
@@ -167,7 +244,8 @@ class Index:
         return self._wanted(cost, rows) > self._env.info()["map_size"] * _FILL
 
     def grow(self, cost: int, rows: int) -> None:
-        """Make the map large enough. No transaction may be open in this process (I2). Raises DiskFailed."""
+        """Make the map large enough. No other transaction may be open in this process (I2). Raises DiskFailed."""
+        self._let_go()
         size = max(2 * self._env.info()["map_size"], 2 * self._wanted(cost, rows))
         try:
             self._env.set_mapsize(size // self._page * self._page)
@@ -176,6 +254,7 @@ class Index:
 
     def close(self) -> None:
         """Make the last commit durable as well, and let go of the files. Raises DiskFailed."""
+        self._let_go()
         try:
             self._env.sync(True)
         except lmdb.Error as error:

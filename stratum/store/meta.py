@@ -128,7 +128,7 @@ class Meta:
             finally:
                 self._seen = txn.seen
 
-        return self._index.read(look)
+        return self._index.look(look)
 
     async def read_durable(self, query: Callable[[Txn], T]) -> T:
         """As `read`, but return or raise only when everything it looked at is durable (M5). Raises ReadOnly."""
@@ -165,7 +165,7 @@ class Meta:
             changed = txn.changed
             return result
 
-        result = self._index.read(attempt)
+        result = self._index.look(attempt)
         return result, self._batches.note_change() if changed else self._seen
 
     def follow(self, tables: bytes, follow: Follow) -> None:
