@@ -108,6 +108,8 @@ class Ranges:
     def within(self, start: int, stop: int) -> list[Range]:
         """The ranges that touch [start, stop), trimmed to it."""
         found: list[Range] = []
+        if start >= stop:
+            return found
         for at in range(bisect_right(self._stops, start), bisect_left(self._starts, stop)):
             low, high = self._starts[at], self._stops[at]
             begin, end = max(low, start), min(high, stop)

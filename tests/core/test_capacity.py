@@ -46,7 +46,7 @@ def test_examples_of_4_and_2(rooms, full, all_codes):
     assert usable_bytes(rooms, 4, 2) == all_codes
 
 
-@given(st.lists(st.floats(0, 1e9), min_size=1, max_size=12), st.integers(1, 12))
+@given(st.lists(st.just(0.0) | st.floats(1e-3, 1e9), min_size=1, max_size=12), st.integers(1, 12))
 def test_shares_are_in_proportion_up_to_one(weights, m):
     if sum(1 for weight in weights if weight > 0) < m:
         return
