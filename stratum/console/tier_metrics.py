@@ -86,6 +86,13 @@ class TierNumbers(Collector):
             PREFIX + "realised_saving_dollars_total", f"What moves have saved, {money}; may fall", value=totals.realised
         )
         error = abs(totals.seen_reads - totals.expected_reads) / totals.expected_reads if totals.expected_reads else 0.0
+        hints = GaugeMetricFamily(
+            PREFIX + "hint_reads", "Full reads that hints said, without them, and seen", labels=["hint", "kind"]
+        )
+        for word, (_, *reads) in totals.hints.items():
+            for kind, value in zip(("said", "without", "seen"), reads, strict=True):
+                hints.add_metric([word, kind], value)
+        yield hints
         words = "Reads seen against reads expected, by bytes, of about the last week: |seen - expected| / expected"
         yield GaugeMetricFamily(PREFIX + "calibration_error", words, value=error)
 

@@ -30,7 +30,7 @@ Room: stratum/core. May import: core.txn.
     j  left shards       j | volume                                 LeftShards (the reaper's; core/tiers.py)
     l  left with others  l | backend | 0 | key                      LeftHeld (the reaper's; core/tiers.py)
     s  wished moves      s | volume                                 Wish     (what is to be moved; engine/mover.py)
-    E  evidence          E | volume / 65                            bytes    (core/tiering/blocks.py)
+    E  evidence          E | 2^63 + last volume                     bytes    (core/tiering/blocks.py)
     T  touches           T | day (4 bytes) | volume                 bytes    (of a day; core/tiering/blocks.py)
     G  groups            G | number (4 bytes)                       Group    (core/tiering/tables.py, as all below)
     D  decisions         D | volume                                 History
@@ -47,6 +47,7 @@ Room: stratum/core. May import: core.txn.
     O  outgoing          O | target | 0 | number                    Outgoing (to be replicated; core/replication.py)
     M  users by e-mail   M | address in lower case | 0 | user       int 1    (since 0.3; engine/users.py)
     S  session key       S                                          SessionKey (seals tokens; core/sessions.py)
+    B  habits            B | kind (1 byte) | page (2 bytes)         bytes    (of volumes; engine/pattern_pages.py)
     N  not published     N | inode                                  int 1    (a file that was made and not closed yet)
     F  ended uploads     F | upload id                              Ended    (parts to free; core/endings.py)
     K  contents to free  K | content                                int      (runs that end above it are left)
@@ -76,6 +77,7 @@ LAST_USE, PACKED, HOUR_PROFILE, CONTENT_CLASS = b"U", b"P", b"H", b"C"
 LEAVING = b"L"
 USAGE = b"Q"
 NOT_PUBLISHED = b"N"
+HABITS = b"B"
 ENDED, DYING = b"F", b"K"
 BUCKET_USAGE, OWNER_USAGE = USAGE + b"b", USAGE + b"o"
 
@@ -294,6 +296,11 @@ def hour_profile_key(group: int) -> bytes:
 def content_class_key(content: int) -> bytes:
     """Key of what a content was found to be."""
     return CONTENT_CLASS + _ID.pack(content)
+
+
+def habit_key(kind: int, page: int) -> bytes:
+    """Key of a page of habits."""
+    return HABITS + bytes((kind,)) + page.to_bytes(2, "big")
 
 
 def packed_key(volume: int) -> bytes:

@@ -27,6 +27,7 @@ from stratum.core.packing import (
 )
 from stratum.core.records import Inode, Run, Volume, decode
 from stratum.core.schema import RUN, VOLUME, id_of, inode_key, run_end, run_key, volume_user_key
+from stratum.core.tiering.hints import parsed
 from stratum.core.tiers import HOLDER, is_inner, route, stream_bytes
 from stratum.core.txn import Txn, load, successor
 from stratum.engine.small_uses import SmallUses
@@ -186,7 +187,10 @@ class PackingWalk:
                 return None
             pin, hint = _said(inode, "stratum-pin"), _said(inode, "stratum-hint")
             since = (self._around.now_ns() - inode.mtime) / self.day_ns()
-            idle = min(idle, 0.0 if hint == "hot" or pin == "hot" else max(0.0, since))
+            hints = parsed(hint)
+            pin = pin or hints.pin
+            wanted = hints.hot or hints.no_cold or pin == "hot" or bool(hints.schedule or hints.max_latency_ms)
+            idle = min(idle, 0.0 if wanted else max(0.0, since))
             wishes = wishes or Wishes(pin, self._routed(txn, inode))
         last = self._uses.last(txn, content)
         return None if wishes is None else Facts(min(idle, max(0.0, self.today() - last)), wishes)

@@ -53,6 +53,8 @@ class PatternWatch:
         tiering.advisers += [inheriting(packing.inherited, tiering.settings.policy.half_life_days), self.reads.advise]
         tiering.advisers.append(self.hours.advise)
         tiering.tellers += [self.reads.tell, self.hours.tell]
+        self.reads.start()
+        tiering.closing += [self.hours.close, self.reads.keep]
 
     @property
     def services(self) -> list[Callable[[], Awaitable[None]]]:
@@ -65,5 +67,6 @@ class PatternWatch:
             await trio.sleep(min(LOOK_S, self._day_seconds / 24 / 4))
             try:
                 await self.hours.turn()
+                await self.reads.turn()
             except StratumError as error:
                 log.warning("patterns of hours are put off: %s", error)

@@ -5,25 +5,27 @@ Room: stratum/engine. May import: core, store, engine.{heat, tiering, surroundin
 
 Invariants
     N1  A read costs a look into a dict. Reading ahead costs a look into the index, at most once for each AHEAD / 2.
-    N2  Memory is bounded: READERS and VOLUMES, the longest unused out first. A restart forgets: patterns show again.
+    N2  Memory is bounded: READERS and VOLUMES, the longest unused out first. Patterns of volumes outlive a restart
+        (engine.pattern_pages; a crash loses the day), readers do not: they show again.
     N3  A pattern never overrules a user: pins, classes and no-cold stand.
 """
 
 from collections import OrderedDict, deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Generic, TypeVar
 
 import msgspec
 
 from stratum.core.config import MIB, Limits
 from stratum.core.manifest import spans_in, volume_users
-from stratum.core.patterns import Pattern, Steps
+from stratum.core.patterns import KEPT_DAYS, Pattern, Steps
 from stratum.core.records import Packed, Run
 from stratum.core.tiering.policy import exposures
 from stratum.core.tiering.prices import HOT, WARM
 from stratum.core.tiering.situation import Situation
 from stratum.core.tiers import HOLDER
 from stratum.core.txn import Txn
+from stratum.engine.pattern_pages import PatternPages
 from stratum.engine.surroundings import Surroundings
 from stratum.store.volumes import Volumes
 
@@ -60,6 +62,10 @@ class Recent(Generic[V]):
     def __len__(self) -> int:
         return len(self._kept)
 
+    def items(self) -> Iterable[tuple[int, V]]:
+        """All that is kept."""
+        return self._kept.items()
+
 
 class Patterns:
     """Watches reads (engine.heat), and has a word in decisions (engine.tiering)."""
@@ -81,13 +87,37 @@ class Patterns:
         self._readers: Recent[Steps] = Recent(READERS, Steps)
         self._lately: Recent[deque[Steps]] = Recent(READERS, lambda: deque(maxlen=FILES))
         self._patterns: Recent[Pattern] = Recent(VOLUMES, Pattern)
+        self._pages = PatternPages(surroundings.meta, 4, "4H")
+        self._kept = 0  # day
         self.ahead_bytes = 0  # asked for ahead of readers that come back with ranges, since the start
+
+    def start(self) -> None:
+        """Read what is kept."""
+        for volume, day, seeks, scattered, streamed in sorted(self._pages.load(), key=lambda entry: max(entry[3:])):
+            found = self._patterns.use(volume)
+            found.day, found.seeks, found.scattered, found.streamed = day, seeks, scattered, streamed
+
+    async def turn(self) -> None:
+        """Keep patterns, once a day."""
+        if self._kept != self._today():
+            self._kept = self._today()
+            await self.keep()
+
+    async def keep(self) -> None:
+        """Let patterns that say something outlive a restart."""
+        today = self._today()
+        await self._pages.keep(
+            (volume, each.day, min(each.seeks, 0xFFFF), each.scattered, each.streamed)
+            for volume, each in self._patterns.items()
+            if today - max(each.day, each.scattered, each.streamed) <= KEPT_DAYS
+        )
 
     def seen(self, volume: int, who: int, start: int, stop: int, *, visit: bool) -> None:
         """See heat.Watcher."""
         reader = self._reader(volume, who, start)
         what = reader.take(start, stop)
         self._patterns.use(volume).note(self._today(), what, streams=reader.streams)
+        self._pages.changed(volume)
         if reader.streams and self._volumes.held.far and stop + self._limits.cold_ahead_bytes // 2 > reader.asked:
             self._read_ahead(volume, reader, stop)
 

@@ -87,6 +87,7 @@ class Tiering:
         self.classify: Classify = type_of
         self.advisers: list[Adviser] = []
         self.tellers: list[Callable[[int], str]] = []
+        self.closing: list[Callable[[], Awaitable[None]]] = []  # what else is written at shutdown
         self.moves = Moves(surroundings, rows, heat, self)
         self.spikes = Spikes(surroundings, rows, heat, self)
         self.explaining = Explaining(surroundings, rows, heat, self)
@@ -157,6 +158,8 @@ class Tiering:
         if self.active:
             await self.heat.flush()
             await self.moves.take()
+            for keep in self.closing:
+                await keep()
             await self._around.meta.write(self.rows.keep_state)
 
     async def _small_things(self) -> None:
@@ -235,6 +238,8 @@ class Tiering:
             seen_reads=old.seen_reads * kept + evening.seen,
         )
         pressure = [pressed(was, taken, 1.0) for was, taken in zip(state.pressure, self.taken(), strict=True)]
+        for word, judged in evening.hinted.hints.items():
+            totals = totals.with_hint(word, *judged)
         self.rows.state = msgspec.structs.replace(
             state, closed=day, totals=totals, pressure=(pressure[0], pressure[1], pressure[2])
         )
@@ -328,6 +333,7 @@ class Tiering:
             "realised_saving": totals.realised,
             "flip_flops": totals.flip_flops,
             "sweeps": totals.sweeps,
+            "hints": totals.judged(),
         }
 
     # --- numbers --------------------------------------------------------------------------------------------

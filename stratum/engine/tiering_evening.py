@@ -20,7 +20,7 @@ from stratum.core.records import Volume, Wish, decode
 from stratum.core.schema import id_of, volume_key, wish_key
 from stratum.core.tiering.blocks import BLOCKS_BEGIN, NEVER_DUE, Block, Touch
 from stratum.core.tiering.groups import GroupDay, GroupEvidence, after, is_sweep
-from stratum.core.tiering.tables import Group, History, history_key, touches_prefix
+from stratum.core.tiering.tables import Group, History, Totals, history_key, touches_prefix
 from stratum.core.tiers import stream_bytes
 from stratum.core.txn import Txn, load, save, successor
 from stratum.engine.heat import read_touch, stored_touch
@@ -63,6 +63,7 @@ class Evening:
         self.candidates: list[Candidate] = []
         self.cancelled: list[tuple[int, str]] = []  # volume, where it is
         self.realised = self.expected = self.seen = 0.0
+        self.hinted = Totals()
 
     @property
     def longest_stretch(self) -> float:
@@ -217,6 +218,8 @@ class Evening:
         self.realised += found.realised
         self.expected += found.expected
         self.seen += found.seen
+        if found.hinted is not None:
+            self.hinted = self.hinted.with_hint(*found.hinted)
 
     def _keep_looks(self, txn: Txn, block: Block, looks: dict[int, Look]) -> None:
         """Inside a change."""

@@ -167,6 +167,7 @@ class Explaining:
                     "sweep_rate": sweep_rate_of(facts, terms.policy), "sweeps": facts.sweeps,
                 },
                 "wishes": subject.said,
+                "hints_so_far": self._rows.state.totals.judged() if "hint " in " ".join(subject.said) else {},
                 "today": {
                     "visits": touch.visits, "bytes": touch.sent, "bytes_of_sweeps": touch.swept,
                     "interest": bool(touch.flags & INTEREST), "overwritten": bool(touch.flags & WRITTEN),

@@ -21,7 +21,7 @@ from stratum.core.tiering.policy import Policy
 from stratum.core.tiering.prices import TIERS, PriceBook
 from stratum.core.tiering.rule import CODE, REASONS
 from stratum.core.tiering.settings import AUTO, OFF
-from stratum.core.tiering.situation import Situation, on_evening
+from stratum.core.tiering.situation import Situation, hint_factor, on_evening
 from stratum.core.tiering.tables import History, Turn
 from stratum.engine.tiering_queue import Candidate
 from stratum.engine.tiering_rows import with_turn
@@ -57,6 +57,7 @@ class Look:
     expected: float = 0.0  # reads, and seen, for the calibration
     seen: float = 0.0
     cold_reads: int = 0
+    hinted: tuple[str, float, float, float, float] | None = None  # word, days, reads said, without the hint, seen
 
 
 def brought_up(evidence: Evidence, subject: Subject, day: int, terms: Terms) -> Evidence:
@@ -126,6 +127,7 @@ def look(
     found = Look(evidence, cold_reads=touch.visits if subject.tier == len(TIERS) - 1 else 0)
     found.expected = (day - old.counted) * _usual(old, group, terms.policy) * subject.gb
     found.seen = min(1.0, today[1] / subject.gb) * subject.gb if subject.gb else 0.0
+    found.hinted = _hinted(old, subject, group, terms.policy, day, found.seen / subject.gb if subject.gb else 0.0)
     if subject.mode == OFF:
         found.evidence, found.due = at_night(evidence, subject.gb, 0.0, terms.book, evidence.tier, 0.0), 32
         return found
@@ -216,10 +218,23 @@ def _realised(
     return saved, msgspec.structs.replace(history, turns=tuple(turns))
 
 
-def _usual(evidence: Evidence, group: GroupEvidence, policy: Policy) -> float:
+def _hinted(
+    old: Evidence, subject: Subject, group: GroupEvidence, policy: Policy, day: int, seen: float
+) -> tuple[str, float, float, float, float] | None:
+    """What a hint that shifts the estimate said of the days since the last look, and what they brought."""
+    wishes, factor = subject.wishes, hint_factor(subject.wishes, day, policy)
+    if factor == 1.0:
+        return None
+    word = wishes.hint if factor > 1.0 or wishes.hint == "cold" else "expire"
+    days = day - old.counted
+    said, without = (days * _usual(old, group, policy, each) for each in (factor, 1.0))
+    return word, days, said, without, seen
+
+
+def _usual(evidence: Evidence, group: GroupEvidence, policy: Policy, hint: float = 1.0) -> float:
     """Full reads per day that were to be expected, by the stronger prior; decayed exposure is near enough here."""
     days = min(evidence.counted - evidence.born + 1, policy.half_life_days * 1.4426950408889634)
-    return (evidence.reads + policy.leave_days * rate_of(group, policy)) / (max(days, 0.0) + policy.leave_days)
+    return (evidence.reads + policy.leave_days * hint * rate_of(group, policy)) / (max(days, 0.0) + policy.leave_days)
 
 
 def _three(values: Sequence[float]) -> tuple[float, float, float]:

@@ -2,8 +2,8 @@
 
 Room: stratum/engine. May import: core, engine.configurations. Looking is no access (law 12).
 
-A volume may hold many small objects. Then the wish for speed wins: a pin to hot, a hint `hot`, no-cold or a latency of
-one of them holds for all; a pin to a colder tier, or a hint `cold`, only if all of them say so.
+A volume may hold many small objects. Then the wish for speed wins: a pin to hot, a hint `hot`, an hour, no-cold or a
+latency of one of them holds for all; a pin to a colder tier, a hint `cold` or a last day only if all of them say so.
 """
 
 from collections.abc import Callable, Sequence
@@ -20,6 +20,7 @@ from stratum.core.namespace import path_of
 from stratum.core.objects import ObjectView
 from stratum.core.records import Inode, Volume
 from stratum.core.schema import inode_key, xattr_key
+from stratum.core.tiering.hints import NOTHING_HINTED, Hints, parsed
 from stratum.core.tiering.prices import COLD, HOT, TIERS, PriceBook
 from stratum.core.tiering.settings import AUTO, KIND, NOTHING_SAID, OBSERVE, OFF, BucketTiering
 from stratum.core.tiering.situation import Wishes
@@ -62,7 +63,7 @@ class Subject:
 class _Said:
     """What one object or its bucket says."""
 
-    hint: str = ""
+    hints: Hints = NOTHING_HINTED
     hinted: int = 0
     coldest: int = COLD
     hottest: int = HOT
@@ -90,6 +91,7 @@ class Subjects:
         self._coldest = max(at for at, exists in enumerate(there) if exists)
         self._day_of = day_of
         self._classes = dict(settings.storage_classes)
+        self.on_schedule: Callable[[int, frozenset[int]], None] = lambda volume, hours: None  # wants to know of hours
 
     def of(self, txn: Txn, number: int, record: Volume) -> Subject:
         """Look at a volume and at some of its users."""
@@ -99,9 +101,12 @@ class Subjects:
         modes = [each.mode or store for each in said] or [store]
         coldest = min([COLD, *(each.coldest for each in said)])  # tiers that are not there are priced out of reach
         hottest = min([coldest, *(each.hottest for each in said)]) if said else HOT
-        hot = [each.hinted for each in said if each.hint == "hot"]
-        cold = bool(said) and all(each.hint == "cold" for each in said)
+        hot = [each.hinted for each in said if each.hints.hot]
+        cold = bool(said) and all(each.hints.cold for each in said)
+        expires = max(each.hints.expires for each in said) if said and all(each.hints.expires for each in said) else 0
         first = views[0] if views else None
+        schedule = frozenset[int]().union(*(each.hints.schedule for each in said))
+        self.on_schedule(number, schedule)
         return Subject(
             number=number,
             record=record,
@@ -114,6 +119,8 @@ class Subjects:
                 coldest=TIERS[coldest],
                 hottest=TIERS[hottest],
                 cold_after=max((each.cold_after for each in said), default=0),
+                expires=expires,
+                schedule=schedule,
             ),
             said=tuple(dict.fromkeys(word for each in said for word in each.words)),
             view=first,
@@ -127,7 +134,9 @@ class Subjects:
         bucket = configuration(txn, view.bucket, KIND, BucketTiering) or NOTHING_SAID
         found = self._of_bucket(bucket)
         inode, number = view.inode, view.inode_number
-        pin = _word(txn, inode, number, PIN, PIN_ROW)
+        hints = parsed(_word(txn, inode, number, HINT, HINT_ROW))
+        found = self._hinted(found, hints)
+        pin = _word(txn, inode, number, PIN, PIN_ROW) or hints.pin
         if pin in TIERS:
             at = min(TIERS.index(pin), self._coldest)
             found = replace(found, coldest=at, hottest=at, words=(*found.words, f"pinned to {pin}"))
@@ -136,10 +145,17 @@ class Subjects:
             found = replace(found, coldest=at, hottest=at, words=(*found.words, f"class {inode.storage_class}"))
         elif inode.storage_class == intelligent_tiering.STORAGE_CLASS:
             found = _of_class(txn, view, found)
-        hint = _word(txn, inode, number, HINT, HINT_ROW)
-        if hint in ("hot", "cold"):
-            day = self._day_of(inode.ctime)
-            found = replace(found, hint=hint, hinted=day, words=(*found.words, f"hint {hint}"))
+        words = [f"hint {word}" for word in hints.words if not word.startswith("pin=")]
+        words += [f"hint {word} not understood" for word in hints.wrong[:4]]
+        return replace(found, hints=hints, hinted=self._day_of(inode.ctime), words=(*found.words, *words))
+
+    def _hinted(self, found: _Said, hints: Hints) -> _Said:
+        """With the orders among the hints: not cold, not too slow."""
+        if hints.no_cold:
+            found = replace(found, coldest=min(found.coldest, COLD - 1))
+        if hints.max_latency_ms:
+            coldest = min(found.coldest, _within(self._settings.tiering.prices, hints.max_latency_ms))
+            found = replace(found, coldest=coldest, hottest=min(found.hottest, coldest))
         return found
 
     def _of_bucket(self, bucket: BucketTiering) -> _Said:

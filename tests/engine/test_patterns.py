@@ -8,8 +8,9 @@ import trio.testing
 
 from stratum.core.config import MIB
 from stratum.core.manifest import spans_in
-from stratum.core.schema import ROOT_INODE
+from stratum.core.schema import HABITS, ROOT_INODE
 from stratum.core.tiering.prices import ThreeTiers, TierPrice
+from stratum.core.txn import save, successor
 from tests.engine.deciding import BOOK, DAY, deciding_engine, deciding_settings
 from tests.engine.test_packing import seal
 
@@ -206,3 +207,59 @@ async def test_a_volume_of_packed_pieces_is_as_old_to_the_rule_as_they_are(tmp_p
         await store.settle()
         opened = await store.engine.objects.open("bucket", b"notes/3")
         assert b"".join([piece async for piece in opened.stream(0, opened.view.size)])
+
+
+async def test_habits_of_volumes_outlive_a_restart_and_a_page_that_is_not_understood_is_left_out(tmp_path):
+    settings = deciding_settings(tmp_path, prices=book_of(retrieval_usd_per_gb=1.0))
+    async with deciding_engine(tmp_path, settings=settings) as store:
+        for name in ("reports/a", "table"):
+            await store.put(name, 3 * MIB, seed=len(name))
+        await hours(store, 24 * 6, lambda hour: read_all(store, ["reports/a"]) if hour == 9 else None)
+        while store.engine.heat.days.at(store.clock.ns)[1] // 60 != 7:
+            await hours(store, 1)
+        await to(store, "reports/a", "warm")
+        (table,) = await store.volumes("table")
+        for at in (2_900_000, 1_700_000, 500_000) * 2:
+            await read_range(store, "table", at, at + 100)
+        watched, clock = store.engine.patterns, store.clock
+        assert watched.reads.word(table) == "scattered"
+    async with deciding_engine(tmp_path, settings=settings, clock=clock) as store:
+        again = store.engine.patterns
+        assert again.reads.word(table) == "scattered"
+        assert dict(again.hours._regulars) == dict(watched.hours._regulars) and again.hours._regulars
+        await store.engine.patterns.hours.turn()
+        await hours(store, 1)
+        assert await store.tier("reports/a") == "hot", "promoted before the hour, by what was learnt before the restart"
+        held = dict(again.hours._held)
+        assert held
+    async with deciding_engine(tmp_path, settings=settings, clock=clock) as store:
+        assert dict(store.engine.patterns.hours._held) == held
+
+        def spoil(txn):
+            for key, _ in list(txn.scan(HABITS, successor(HABITS))):
+                save(txn, key, b"\x02 of another version")
+
+        await store.engine.meta.write(spoil)
+        store.engine.patterns.hours._regulars.clear()
+        store.engine.patterns.hours.start()
+        assert not store.engine.patterns.hours._regulars
+
+
+async def test_learning_commits_nothing_until_the_day_is_over_and_a_second_time_nothing(tmp_path):
+    async with deciding_engine(tmp_path, settings=deciding_settings(tmp_path)) as store:
+        await store.put("reports/a", 3 * MIB)
+        await store.days()
+        hours_of, applied = store.engine.patterns.hours, []
+        await hours_of.turn()
+        await hours_of.keep()
+        apply = store.engine.meta.apply
+        store.engine.meta.apply = lambda change: (applied.append(1), apply(change))[1]
+        await read_all(store, ["reports/a"])
+        await hours(store, 3)
+        learnt = len(applied)
+        await hours_of.keep()
+        assert len(applied) > learnt
+        kept = len(applied)
+        await hours_of.keep()
+        assert len(applied) == kept
+        store.engine.meta.apply = apply

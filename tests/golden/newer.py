@@ -152,7 +152,9 @@ async def _row(engine: Engine, slot: int):
 
 async def _days(engine: Engine, clock: Clock) -> None:
     """Eight days of reads, each with its evening; then small pieces that nobody used are collected."""
-    clever = PutSpec(storage_class=intelligent_tiering.STORAGE_CLASS, metadata={"stratum-hint": "cold"})
+    clever = PutSpec(
+        storage_class=intelligent_tiering.STORAGE_CLASS, metadata={"stratum-hint": "cold schedule=mon@09:00"}
+    )
     await engine.objects.put("days", b"clever", Body(bytes_of(20_000, "clever")), clever)
     for number in range(4):
         await engine.objects.put("days", b"small/%d" % number, Body(bytes_of(6000, number)), PutSpec())

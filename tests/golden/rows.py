@@ -126,6 +126,7 @@ FORMS: dict[bytes, Form | Callable[[bytes], Form]] = {
     schema.LEAVING: Form(Leaving),
     schema.USAGE: _usage,
     schema.NOT_PUBLISHED: Form(int),
+    schema.HABITS: Form(bytes),
     schema.ENDED: Form(Ended),
     schema.DYING: Form(int),
 }

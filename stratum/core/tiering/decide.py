@@ -110,7 +110,7 @@ def _tier_cost(s: Situation, book: PriceBook, found: Outcome, tier: int, policy:
 def _also_by(s: Situation, book: PriceBook, policy: Policy, found: Outcome) -> tuple[str, ...]:
     """Inputs without which the choice would be another."""
     without: dict[str, dict[str, Any]] = {
-        "HINT": {"hint": 1.0},
+        "HINT": {"hint": 1.0, "remaining": LONG_AGO},
         "CAPACITY": {"shadow": (0.0, 0.0, 0.0)},
         "SWEEPS": {"sweep_rate": 0.0},
     }
@@ -125,18 +125,19 @@ def _also_by(s: Situation, book: PriceBook, policy: Policy, found: Outcome) -> t
 def _turning_points(s: Situation, found: Outcome, policy: Policy) -> tuple[float | None, float | None]:
     """The rates at which price alone would wish for a hotter or a colder tier. Totals are linear in the rate."""
     here = found.tier
-    above = [_crossing(found.rise, found, here, g, found.rise_rate, policy) for g in range(s.hottest, here)]
-    below = [_crossing(found.leave, found, here, g, found.leave_rate, policy) for g in range(here + 1, s.coldest + 1)]
+    days = min(policy.horizon_days, s.remaining)
+    above = [_crossing(found.rise, found, here, g, found.rise_rate, days) for g in range(s.hottest, here)]
+    below = [_crossing(found.leave, found, here, g, found.leave_rate, days) for g in range(here + 1, s.coldest + 1)]
     up = min((rate for rate in above if rate is not None), default=None)
     down = max((rate for rate in below if rate is not None and rate > 0), default=None)
     return up, down
 
 
 def _crossing(
-    totals: tuple[float, ...], found: Outcome, here: int, there: int, rate: float, policy: Policy
+    totals: tuple[float, ...], found: Outcome, here: int, there: int, rate: float, horizon: float
 ) -> float | None:
     """The rate at which two tiers cost the same over the horizon; none if they never do."""
-    per_rate = policy.horizon_days * (found.reads[there] - found.reads[here]) / found.leave_rate
+    per_rate = horizon * (found.reads[there] - found.reads[here]) / found.leave_rate
     if per_rate == 0.0 or abs(totals[there]) > _DENIED or abs(totals[here]) > _DENIED:
         return None
     crossing = rate - (totals[there] - totals[here]) / per_rate
@@ -148,6 +149,8 @@ def _look_again(s: Situation, book: PriceBook, policy: Policy, found: Outcome) -
     moved = found.tier != s.tier
     later, passed = s, 0
     for days in LOOK_AHEAD:
+        if days > s.remaining:
+            return max(1, s.remaining)  # when it has expired all is different
         later, passed = _idle(later, found, book, policy, days - passed), days
         if outcome(ONE, later, book, policy).tier != found.tier:
             return max(1, days // 2) if days > 1 else 1
@@ -177,6 +180,7 @@ def _idle(s: Situation, found: Outcome, book: PriceBook, policy: Policy, days: i
         spike=False,
         today_visits=0.0,
         today_gb=0.0,
+        remaining=s.remaining - days if s.remaining < LONG_AGO else LONG_AGO,
         interest=s.interest + days,
         written=s.written + days,
         spent=s.spent + (found.moves[tier] if tier != s.tier else 0.0) + days * holding(book, s.gb)[tier],

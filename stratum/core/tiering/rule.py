@@ -107,9 +107,9 @@ def _totals(
     moves: tuple[Column, ...],
 ) -> tuple[Column, ...]:  # fmt: skip
     """Rent, reads and move over the horizon; infinite where the user does not want the unit."""
-    found = []
+    found, horizon = [], a.smaller(p.horizon_days, s.remaining)
     for g in EVERY:
-        total = p.horizon_days * (rents[g] + reads[g]) + (1.0 + p.margin) * moves[g]
+        total = horizon * (rents[g] + reads[g]) + (1.0 + p.margin) * moves[g]
         total = a.where(s.coldest < g, NEVER, total)
         found.append(a.where(s.hottest > g, NEVER, total))
     return tuple(found)
@@ -149,7 +149,7 @@ def _held(
     daily = tuple(rent + rate * read for rent, read in zip(rents, per_day, strict=True))
     saving = picked(a, s.tier, daily) - picked(a, wish, daily)
     fees = [t.move_in_usd_per_object + t.request_usd for t in book.tiers]
-    small = a.where(s.tier == wish, False, p.floor_days * saving < picked(a, wish, fees))
+    small = a.where(s.tier == wish, False, a.smaller(p.floor_days, s.remaining) * saving < picked(a, wish, fees))
     warming = a.where(down, s.age < a.smaller(p.warm_up_share * back, p.warm_up_days), False)
     rested = s.resident >= a.smaller(p.residence_share * back, p.horizon_days)
     came_up = a.where(down, s.came_from > s.tier, False)

@@ -37,6 +37,7 @@ class Situation(msgspec.Struct, frozen=True, kw_only=True):
     today_visits: float = 0.0
     today_gb: float = 0.0
     hint: float = 1.0  # multiplies group_rate
+    remaining: int = LONG_AGO  # days until nobody needs it any more, as far as its users said
     coldest: int = COLD  # constraints: a pin to a tier is coldest = hottest = that tier; no-cold is coldest = warm
     hottest: int = HOT
     interest: int = LONG_AGO  # days since somebody looked
@@ -55,6 +56,8 @@ class Wishes(msgspec.Struct, frozen=True, kw_only=True):
     coldest: str = "cold"
     hottest: str = "hot"
     cold_after: int = 0  # days without a read before it may be in cold
+    expires: int = NO_DAY  # from this day on nobody needs it
+    schedule: frozenset[int] = frozenset()  # hours of the week at which it will be read
 
     def __post_init__(self) -> None:
         """Refuse words that mean nothing. Raises ValueError."""
@@ -71,8 +74,11 @@ NO_WISHES = Wishes()
 
 
 def hint_factor(wishes: Wishes, day: int, policy: Policy) -> float:
-    """By what the rate taken from the group is multiplied. A hint `hot` ends by itself, a hint `cold` stays."""
-    if wishes.hint == "cold":
+    """By what the rate taken from the group is multiplied. A hint `hot` ends by itself, a hint `cold` stays.
+
+    What its users said would be useless by now is read as seldom as what they said was cold.
+    """
+    if wishes.hint == "cold" or 0 < wishes.expires <= day:
         return policy.hint_cold
     hot = wishes.hint == "hot" and day - wishes.hinted < policy.hint_hot_days
     return policy.hint_hot if hot else 1.0
@@ -120,6 +126,7 @@ def on_evening(
         today_visits=today[0],
         today_gb=today[1],
         hint=hint_factor(wishes, day, policy),
+        remaining=wishes.expires - day if wishes.expires > day else LONG_AGO,
         coldest=coldest if pinned is None else pinned,
         hottest=TIERS.index(wishes.hottest) if pinned is None else pinned,
         interest=day - e.interest if e.interest else LONG_AGO,

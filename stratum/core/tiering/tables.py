@@ -69,6 +69,25 @@ class Totals(msgspec.Struct, frozen=True, array_like=True):
     sweeps: int = 0
     expected_reads: float = 0.0  # of the calibration, decayed by the week
     seen_reads: float = 0.0
+    # What hints were worth: word -> days of volumes, full reads said by the hint, said without it, seen.
+    hints: dict[str, tuple[float, float, float, float]] = {}
+
+    def with_hint(self, word: str, days: float, said: float, without: float, seen: float) -> "Totals":
+        """With what some days of a hinted volume brought. Of a schedule: hours told, as reads of one each."""
+        old = self.hints.get(word, (0.0, 0.0, 0.0, 0.0))
+        return msgspec.structs.replace(
+            self, hints={**self.hints, word: (old[0] + days, old[1] + said, old[2] + without, old[3] + seen)}
+        )
+
+    def judged(self) -> dict[str, dict[str, float | bool]]:
+        """Of each hint: was what it said nearer to what was seen than what would have been expected without it?"""
+        return {
+            word: {
+                "days": days, "reads_said": said, "reads_without": without, "reads_seen": seen,
+                "helps": abs(seen - said) < abs(seen - without),
+            }
+            for word, (days, said, without, seen) in self.hints.items()
+        }  # fmt: skip
 
 
 class State(msgspec.Struct, frozen=True, array_like=True):
