@@ -37,7 +37,6 @@ T = TypeVar("T")
 XATTR_SPACES = (b"user.", b"trusted.", b"security.")
 
 RENAME_NOREPLACE, RENAME_EXCHANGE = 1, 2  # linux/fs.h
-COPY_MAX = 64 << 20  # bytes copied by one request
 SET_ID = stat.S_ISUID | stat.S_ISGID
 PLAIN_MAX = 65_536  # inodes remembered to have no privileges
 
@@ -366,7 +365,7 @@ class Operations:
     @answered
     async def copy_file_range(self, fh: int, offset: int, to_fh: int, to_offset: int, length: int) -> int:
         """Copy within the store; fewer bytes than asked for are an answer too."""
-        return await self._files.copy(fh, offset, to_fh, to_offset, min(length, COPY_MAX))
+        return await self._files.copy(fh, offset, to_fh, to_offset, length)
 
     # --- directories ----------------------------------------------------------------------------------------
 

@@ -30,7 +30,7 @@ class Op(IntEnum):
     )
     GETLK, SETLK, SETLKW, ACCESS, CREATE, INTERRUPT, BMAP, DESTROY, IOCTL, POLL, NOTIFY_REPLY = range(31, 42)
     BATCH_FORGET, FALLOCATE, READDIRPLUS, RENAME2, LSEEK, COPY_FILE_RANGE = range(42, 48)
-    SYNCFS, TMPFILE = 50, 51
+    SYNCFS, TMPFILE, STATX, COPY_FILE_RANGE_64 = 50, 51, 52, 53
 
 
 class Init:
@@ -77,6 +77,7 @@ WRITE_OUT = Struct("=II")
 STATFS_OUT = Struct("=QQQQQIIII24x")  # blocks, bfree, bavail, files, ffree, bsize, namelen, frsize
 XATTR_OUT = Struct("=II")
 LSEEK_OUT = Struct("=Q")
+COPY_OUT = Struct("=Q")
 INIT_OUT = Struct("=IIIIHHIIHHIIH22x")  # see `answer_init`
 DIRENT = Struct("=QQII")  # ino, place after it, length of the name, type; the name follows, padded to 8 bytes
 

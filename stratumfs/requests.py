@@ -23,6 +23,8 @@ from stratumfs.protocol import Head, Op
 Handler = Callable[[Head, bytes, bytes], Awaitable[bytes | None]]
 
 NS = 10**9
+LENGTH_MAX = (1 << 63) - 1
+COPIED_MAX = (1 << 32) - 4096  # what the older of the two requests can tell of bytes copied
 CHOWN = wire.FATTR_UID | wire.FATTR_GID
 CHANGES = CHOWN | wire.FATTR_MODE | wire.FATTR_SIZE | wire.FATTR_ATIME | wire.FATTR_MTIME
 
@@ -77,6 +79,7 @@ class Requests:
             Op.FALLOCATE: self._fallocate,
             Op.LSEEK: self._lseek,
             Op.COPY_FILE_RANGE: self._copy_file_range,
+            Op.COPY_FILE_RANGE_64: self._copy_file_range_64,
             Op.OPENDIR: self._opendir,
             Op.READDIR: self._readdir,
             Op.READDIRPLUS: self._readdirplus,
@@ -247,9 +250,15 @@ class Requests:
         return wire.LSEEK_OUT.pack(await self._to.lseek(fh, offset, whence))
 
     async def _copy_file_range(self, head: Head, body: bytes, content: bytes) -> bytes:
+        return wire.WRITE_OUT.pack(await self._copied(head, body, COPIED_MAX), 0)
+
+    async def _copy_file_range_64(self, head: Head, body: bytes, content: bytes) -> bytes:
+        return wire.COPY_OUT.pack(await self._copied(head, body, LENGTH_MAX))
+
+    async def _copied(self, head: Head, body: bytes, most: int) -> int:
         fh, offset, to_node, to_fh, to_offset, length, _ = wire.COPY_IN.unpack_from(body)
         await self._to.drop_privileges(to_node, head.uid != 0)
-        return wire.WRITE_OUT.pack(await self._to.copy_file_range(fh, offset, to_fh, to_offset, length), 0)
+        return await self._to.copy_file_range(fh, offset, to_fh, to_offset, min(length, most))
 
     # --- directories ----------------------------------------------------------------------------------------
 

@@ -14,6 +14,7 @@ Invariants
     F2  A failure moves nothing: what was in memory is still there, or the file says that it is lost.
 """
 
+from collections.abc import Sequence
 from typing import Protocol
 
 import trio
@@ -24,7 +25,7 @@ from stratum.core.errors import StratumError
 from stratum.core.manifest import Span
 from stratum.core.ranges import Block, Ranges, cut_piece, gaps
 from stratum.engine.contents import Contents
-from stratum.engine.file_digest import IN_THREAD_BYTES, RunningMd5
+from stratum.engine.file_digest import IN_THREAD_BYTES, KnownMd5, RunningMd5
 from stratum.engine.file_mounted import Memory
 from stratum.engine.file_pages import Form, Pages
 from stratum.engine.file_staging import Staging
@@ -139,6 +140,12 @@ class Unpublished:
         """
         await self._move(final=True)
         return self._staged.zeros(), self._staged.spans()
+
+    def share(self, size: int, spans: Sequence[Span], md5: str | None) -> None:
+        """After `stage` of an empty file: be what rests in `spans` already, `size` bytes whose md5 is known or not."""
+        for offset, run in spans:
+            self._staged.put(offset, run)
+        self.md5 = RunningMd5(None) if md5 is None else KnownMd5(size, md5)
 
     async def finish_stream(self) -> None:
         """Let everything in the stream be readable. Raises TooFewDisks, StoreFull."""

@@ -26,7 +26,7 @@ from stratum.engine.file_digest import REREAD_BYTES, REREAD_BYTES_AT_FSYNC, md5_
 from stratum.engine.file_dirty import Unpublished
 from stratum.engine.file_mounted import Mounted
 from stratum.engine.file_pages import Form, form_of
-from stratum.engine.file_publication import Publication, publish
+from stratum.engine.file_publication import Publication, publish, resting_bytes
 from stratum.engine.file_sealed import bytes_sealed, check_changeable, read_sealed
 
 WINDOW_BYTES = 8 * MIB  # of a manifest, kept at hand for reading
@@ -120,6 +120,31 @@ class OpenFile:
         self._check_changeable()
         self._layers.zero(start, stop)
         self._touch()
+
+    async def share(self, source: "OpenFile") -> bool:
+        """Let this file, which is empty, be all that is published of `source`: no byte is moved, as for S3's copy.
+
+        False: that cannot be, for one of them has bytes that are not published, or is encrypted. To be published soon:
+        until then nobody knows that this file needs the bytes. Raises TooLarge, QuotaExceeded, TooFewDisks, StoreFull.
+        """
+        async with self.lock:
+            if self.size or self.held or source.dirty or source._is_sealed:
+                return False
+            await self._layers.stage()
+            found = self._mounted.meta.read(lambda txn: load(txn, inode_key(source.number), Inode))
+            if self.size or self.held or self._layers.pages is not None or found is None:
+                return False
+            if source.dirty or source._sealed is not None or found.sealed is not None:  # while that was staged
+                return False
+            self._check_size(found.size)
+            if self._mounted.growth is not None:
+                self._mounted.growth.grow(self.number, found.size, self._written + resting_bytes(found))
+            spans = self._mounted.meta.read(lambda txn: source._look_up(txn, 0, found.size))
+            self._layers.share(found.size, spans, None if "-" in found.etag else found.etag)
+            self._written += resting_bytes(found)
+            self.size = found.size
+            self._touch()
+            return True
 
     def mtime_was_set(self) -> None:
         """The record's mtime is newer than the last write."""

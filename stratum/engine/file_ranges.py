@@ -16,6 +16,7 @@ KEEP_SIZE, PUNCH_HOLE, ZERO_RANGE = 0x01, 0x02, 0x10  # linux/falloc.h
 SUPPORTED = (0, KEEP_SIZE, KEEP_SIZE | PUNCH_HOLE, ZERO_RANGE, ZERO_RANGE | KEEP_SIZE)
 LOOK_BYTES = 1 * GIB  # of a file that one look into the index covers
 PIECE_BYTES = 1 * MIB  # copied at a time
+COPY_MAX = 64 * MIB  # copied for one request
 
 Write = Callable[[int, bytes], Awaitable[None]]
 """Put bytes at an offset of the target, waiting for room."""

@@ -162,12 +162,26 @@ class Files:
         return file_ranges.next_hole(file, offset) if offset < file.size else None
 
     async def copy(self, source: int, start: int, target: int, at: int, length: int) -> int:
-        """Copy between two handles, return how many bytes. Raises what `read` and `write` raise, InvalidArgument."""
+        """Copy between two handles, return how many bytes: perhaps fewer than `length`. A whole file into an empty one
+        shares what rests in volumes. Raises what `read` and `write` raise, InvalidArgument."""
 
         async def write(offset: int, content: bytes) -> None:
             await self.write(target, offset, content)
 
-        return await file_ranges.copy(self._handle(source).file, start, length, self._handle(target).file, at, write)
+        whole, copy = self._handle(source).file, self._handle(target).file
+        if (
+            start == at == copy.size == 0
+            and whole is not copy
+            and length >= whole.size > self._mounted.limits.inline_bytes
+        ):
+            copy.report()
+            if self._table.publisher.keeps(whole.number):
+                await self._table.publisher.settle(whole.number)
+            if await copy.share(whole):
+                self._table.publisher.enqueue(copy)
+                return copy.size
+        length = min(length, file_ranges.COPY_MAX)
+        return await file_ranges.copy(whole, start, length, copy, at, write)
 
     async def fsync(self, handle: int) -> None:
         """Return when the file is published and durable, with every name that was made before.

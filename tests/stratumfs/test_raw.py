@@ -8,6 +8,7 @@ import errno
 import os
 import shutil
 import socket
+import subprocess
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -18,6 +19,8 @@ from hypothesis import given
 from hypothesis import strategies as some
 
 from stratum.core.objects import ListQuery
+from stratum.core.schema import VOLUME_USER
+from stratum.core.txn import successor
 from stratumfs import protocol as wire
 from stratumfs.device import close_mounted, open_mounted
 from stratumfs.errnos import CannotMount, Refused
@@ -100,6 +103,28 @@ async def test_room_can_be_asked_for_within_reason(place):  # noqa: F811
         os.close(fd)
 
     await there(play)
+
+
+@FUSE
+@pytest.mark.skipif(shutil.which("cp") is None, reason="there is no cp")
+async def test_cp_of_a_file_shares_its_volumes(engine, place):  # noqa: F811
+    content = os.urandom(8 * MIB + 5)
+
+    def users() -> set[bytes]:
+        rows = engine.meta.read(lambda txn: [key for key, _ in txn.scan(VOLUME_USER, successor(VOLUME_USER))])
+        return {row[1:9] for row in rows}
+
+    await there((place / "one").write_bytes, content)
+    await engine.files.settle(None)
+    before = users()
+    await there(lambda: subprocess.run(["cp", "--preserve=all", place / "one", place / "two"], check=True))
+    assert await get(engine, b"two") == content
+    assert await there((place / "two").read_bytes) == content
+    one, two = [await engine.objects.head("bucket", key) for key in (b"one", b"two")]
+    assert (one.etag, one.inode.mtime) == (two.etag, two.inode.mtime)
+    version = await there(lambda: subprocess.run(["cp", "--version"], capture_output=True, check=True).stdout)
+    if int(version.split(b"\n")[0].split()[-1].split(b".")[0]) >= 9:  # older ones read and write
+        assert users() == before
 
 
 @FUSE
