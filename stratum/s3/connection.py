@@ -114,11 +114,11 @@ class Connection:
             await exchange.run()
         except Exception as caught:
             error = caught
-            log.log(_weight(caught), "an answer was not given", exc_info=caught)
+            log.log(weight(caught), "an answer was not given", exc_info=caught)
         if self._incoming.lost.is_set():
             return
         if not exchange.answer.started:
-            await self._refuse(_said(error))
+            await self._refuse(said(error))
             exchange.answer.close = True
         elif not exchange.answer.ended:
             exchange.cut()
@@ -175,15 +175,15 @@ class Connection:
                 self._incoming.buffer = b""
 
 
-def _said(error: BaseException | None) -> S3Error:
+def said(error: BaseException | None) -> S3Error:
     """What the client is told of an error, which frameworks like to wrap."""
     if isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
-        return _said(error.exceptions[0])
+        return said(error.exceptions[0])
     return error if isinstance(error, S3Error) else S3Error("InternalError")
 
 
-def _weight(error: BaseException) -> int:
+def weight(error: BaseException) -> int:
     """How much an error means: what the peer did is worth nothing, our bugs are."""
     if isinstance(error, BaseExceptionGroup):
-        return max(_weight(part) for part in error.exceptions)
+        return max(weight(part) for part in error.exceptions)
     return logging.DEBUG if isinstance(error, (*BROKEN, S3Error)) else logging.ERROR

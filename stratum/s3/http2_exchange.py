@@ -1,6 +1,6 @@
 """One HTTP/2 request and its answer, between hypercorn's stream and the ASGI application.
 
-Room: stratum/s3. May import: core.config, s3.{app, connection_incoming, errors}.
+Room: stratum/s3. May import: core.config, s3.{app, connection, connection_incoming, errors}.
 
 Invariants
     E1  Room for more of a body is given when the application has taken what came: a handler that does not read holds
@@ -13,6 +13,7 @@ import logging
 import secrets
 from collections import deque
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Any, Protocol
 
 import trio
@@ -20,6 +21,7 @@ from h2.errors import ErrorCodes
 
 from stratum.core.config import Limits
 from stratum.s3.app import CUT, OWN
+from stratum.s3.connection import said, weight
 from stratum.s3.connection_incoming import BROKEN
 from stratum.s3.errors import S3Error, error_response
 
@@ -50,8 +52,9 @@ class Streams(Protocol):
 class Exchange:
     """`stream`: its number. `ended`: the client has sent its whole body. `flushed`: the answer is on its way."""
 
-    def __init__(self, streams: Streams, stream: int, refusal: S3Error | None) -> None:
+    def __init__(self, streams: Streams, stream: int, refusal: S3Error | None, *, bodiless: bool) -> None:
         self._streams, self.stream, self._refusal = streams, stream, refusal
+        self._bodiless = bodiless  # the head was all of the request
         self._pieces: deque[bytes] = deque()
         self._arrived = trio.Event()
         self._scope = trio.CancelScope()
@@ -59,18 +62,15 @@ class Exchange:
         self._deaf = False  # nobody reads the body any more
         self._rest: int | None = None  # bytes of the answer's body to come; None: unknown
         self._declared: int | None = 0  # bytes of the request's body; None: unknown
-        self.ended = self.lost = False
+        self.ended, self.lost = bodiless, False
         self.flushed = trio.Event()
 
     async def run(self, app: Any, scope: Message, send: Send) -> None:
         """Let the application answer; returns when nothing of the request is left."""
         self._look_at(scope)
         scope["state"] = {**scope["state"], CUT: self._scope.cancel, OWN: True}
-        try:
-            with self._scope:
-                await self._answer(app, scope, send)
-        except Exception as error:
-            log.log(logging.DEBUG if isinstance(error, BROKEN) else logging.ERROR, "an answer was cut", exc_info=error)
+        with self._scope:
+            await self._answer(app, scope, send)
         if not self._last:
             await self._streams.reset(self.stream, ErrorCodes.INTERNAL_ERROR)
         await send(None)
@@ -81,10 +81,16 @@ class Exchange:
         async def checked(message: Message) -> None:
             await self._send(message, send)
 
-        if self._refusal is None:
-            await app(scope, self.receive, checked)
+        error: Exception | None = self._refusal
+        try:
+            if error is None:
+                await app(scope, self.receive, checked)
+        except Exception as caught:
+            error = caught
+            log.log(weight(caught), "an answer was not given", exc_info=caught)
         if not self._started:
-            await self._refuse(self._refusal or S3Error("InternalError"), checked)
+            with suppress(*BROKEN):  # then it is reset
+                await self._refuse(said(error), checked)
 
     async def _refuse(self, error: S3Error, send: Send) -> None:
         request_id = secrets.token_hex(8).upper()
@@ -100,7 +106,7 @@ class Exchange:
         self._waits = named.get(b"expect", b"").lower() == b"100-continue"
         length = named.get(b"content-length")
         self._declared = int(length) if length is not None else None
-        if length is None and not self.ended:
+        if length is None and not self._bodiless:
             # A body of unknown length: what HTTP/1.1 says with chunks. Nobody but us can say it here, h2 refuses it.
             scope["headers"] = [*scope["headers"], (b"transfer-encoding", b"chunked")]
         self._head = scope["method"] == "HEAD"

@@ -82,6 +82,7 @@ class Guard:
         self._small, self._windows = Allowance(small, per), Allowance(small, per)
         self._late = 0  # bytes that may be on their way to streams that we ended
         self._highest = 0  # stream that was opened last
+        self._fresh: set[int] = set()  # streams of this batch, that `serves` cannot know
         self._block, self._continued = 0, 0  # bytes and further frames of a header block
         self._closes = False  # this frame is the last one of its header block
         self._head, self._rest, self._drops = b"", PREFACE, False
@@ -115,6 +116,7 @@ class Guard:
                 if frames >= BATCH:
                     yield bytes(passed)
                     frames, passed = 0, bytearray()
+                    self._fresh.clear()
                 self._drops = not self._passes(piece, now)
                 passed += b"" if self._drops else piece
                 frames += 0 if self._drops else self._weight()
@@ -124,6 +126,7 @@ class Guard:
         self._head = data[at:]
         if passed:
             yield bytes(passed)
+            self._fresh.clear()
 
     def _passes(self, head: bytes, now: float) -> bool:
         high, low, kind, flags, stream = _HEADER.unpack(head)
@@ -150,7 +153,7 @@ class Guard:
         return 1 + self._rest // 512 if self.in_block else 1
 
     def _data(self, length: int, last: bool, stream: int, now: float) -> None:
-        if stream <= self._highest and not self._serves(stream):
+        if stream <= self._highest and stream not in self._fresh and not self._serves(stream):
             self._late -= length + 1  # an empty one is not for nothing
             if self._late < 0:
                 raise Calm("data for streams that have ended")
@@ -163,6 +166,7 @@ class Guard:
             if stream <= self._highest:
                 self._trailers.take(now, "trailers")
             self._highest = max(self._highest, stream)
+            self._fresh.add(stream)
             self._block, self._continued, self.in_block = length, 0, True
         else:
             self._block += length

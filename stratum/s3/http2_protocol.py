@@ -181,9 +181,7 @@ class GuardedH2(H2Protocol):
             elif isinstance(event, events.StreamEnded):
                 self._tell(event.stream_id, Exchange.end)
             elif isinstance(event, events.StreamReset):
-                self._tell(event.stream_id, Exchange.lose)
-                await self._close_stream(event.stream_id)
-                await self._window_updated(event.stream_id)
+                await self._reset_by(event)
             elif isinstance(event, events.RemoteSettingsChanged):
                 self.connection.encoder.header_table_size = min(self.connection.encoder.header_table_size, TABLE_BYTES)
                 frame = min(self.connection.max_outbound_frame_size, SENT_FRAME_BYTES)
@@ -194,6 +192,14 @@ class GuardedH2(H2Protocol):
             elif isinstance(event, events.ConnectionTerminated):
                 self.over.set()
         await self._flush()
+
+    async def _reset_by(self, event: events.StreamReset) -> None:
+        self._tell(event.stream_id, Exchange.lose)
+        await self._close_stream(event.stream_id)
+        await self._window_updated(event.stream_id)
+        if not event.remote_reset:  # by h2, which the client made do so (CVE-2025-8671)
+            self.guard.ended()
+            self.guard.refused(trio.current_time())
 
     def _tell(self, stream: int, what: Callable[[Exchange], None]) -> None:
         if (exchange := self.exchanges.get(stream)) is not None:
@@ -218,8 +224,8 @@ class GuardedH2(H2Protocol):
             check_head(event.headers, self.limits)
         except S3Error as error:
             refusal, event.headers = error, _nothing_asked(event.headers)
-        self._next = self.exchanges[stream] = Exchange(self, stream, refusal)
-        self._next.ended = event.stream_ended is not None
+        bodiless = event.stream_ended is not None
+        self._next = self.exchanges[stream] = Exchange(self, stream, refusal, bodiless=bodiless)
         self.changed()
         await self._create_stream(event)
         self._asked += 1
