@@ -5,7 +5,8 @@ Room: stratum/store. May import: core, store.committer, store.index. Everything 
 Invariants
     M1  A batch is one commit: it has one number, the same in index and journal, one above that of the one before.
     M2  At most one batch is with the writer, and nothing here awaits but those who wait.
-    M3  A batch is durable when it is both in the index and on enough disks of the journal.
+    M3  A batch is durable when it is on enough disks of the journal. The index gets it at the same time, and only when
+        it has it can the next batch begin: so the journal is at most one batch ahead.
     M4  While the journal has too few disks, or no room, no change is taken, and waiters are told; what was taken
         stays visible and is tried again. After any other failure of a commit nothing is written any more.
 """
@@ -43,7 +44,10 @@ class Batches:
         self._stalled = self._stopped = False
         self._sealed: Batch | None = None
         self._submitted_at = 0.0
-        self._committer = Committer(index, journal, settled=self._settle, stalled=self._stall)
+        self._moved = trio.Event()  # set, and replaced, when a batch has ended or cannot be written now
+        self._committer = Committer(
+            index, journal, journaled=self._acknowledge, settled=self._settle, stalled=self._stall
+        )
 
     @property
     def idle(self) -> bool:
@@ -86,13 +90,13 @@ class Batches:
         """Wait while more than `Limits.pending_meta_bytes` of changes are not yet durable."""
         while self.hindrance is None and sum(batch.cost for batch in self.layers) > self._limits.pending_meta_bytes:
             self.want(self.open)
-            await self.layers[-1].answered.wait()
+            await self._moved.wait()
 
     async def drain(self) -> None:
         """Wait until everything is durable, or cannot be now."""
         while self.hindrance is None and not self.idle:
             self.want(self.open)
-            await self.layers[-1].answered.wait()
+            await self._moved.wait()
 
     async def seal_when_due(self) -> None:
         """See to it that no batch stays open for longer than `Limits.publish_delay`, until cancelled."""
@@ -127,14 +131,20 @@ class Batches:
         self._submitted_at = trio.current_time()
         self._committer.submit(batch)
 
+    def _acknowledge(self, batch: Batch) -> None:
+        """The journal has `batch` (M3): those who wait need not wait for the index."""
+        if self.sound and batch.number == self.durable + 1:
+            self.durable = batch.number
+            self.commit_seconds = trio.current_time() - self._submitted_at
+            batch.answered.set()
+
     def _settle(self, batch: Batch, outcome: Outcome) -> None:
         """The writer is done with `batch`."""
         self._index.committed(batch.rows if outcome.error is None else None)
         if outcome.error is not None:
             self._fail(batch, outcome.error, journaled=outcome.journaled)
             return
-        self.durable = batch.number
-        self.commit_seconds = trio.current_time() - self._submitted_at
+        self._acknowledge(batch)
         self._sealed = None
         self.layers = (self.open,)
         batch.error = None
@@ -145,6 +155,7 @@ class Batches:
             self.open.wanted = True
         batch.answered.set()
         batch.ended.set()
+        self._note_move()
         if self.open.wanted:
             self.publish_soon()
         self._settled()
@@ -158,6 +169,7 @@ class Batches:
         for waited in (batch, self.open):
             waited.error = self.hindrance
             waited.answered.set()
+        self._note_move()
 
     def _fail(self, batch: Batch, error: Exception, *, journaled: bool) -> None:
         """Stop writing for good (M4). What the journal holds stays visible: the next start will apply it."""
@@ -173,3 +185,8 @@ class Batches:
             waited.error = self.hindrance
             waited.answered.set()
             waited.ended.set()
+        self._note_move()
+
+    def _note_move(self) -> None:
+        self._moved.set()
+        self._moved = trio.Event()

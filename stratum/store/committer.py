@@ -6,6 +6,8 @@ Room: stratum/store. May import: core, store.index, store.overlay.
 import logging
 import threading
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
+from functools import partial
 from queue import SimpleQueue
 from typing import Protocol
 
@@ -25,6 +27,10 @@ class Pending(Protocol):
 
     def wait(self) -> None:
         """Return when it is durable on enough disks. Raises TooFewDisks, StoreFull; may be called again then."""
+        ...
+
+    def when_durable(self, call: Callable[[], object]) -> None:
+        """Have `call` made, in whichever thread, as soon as it is durable, if all goes well; else `wait` tells."""
         ...
 
 
@@ -62,7 +68,7 @@ class Batch(Layer):
         self.due = 0.0  # trio time at which it is sealed though nobody waits
         self.wanted = False  # to be sealed as soon as the writer is free
         self.answered = trio.Event()  # waiters can be told: it is durable, or `error` is set
-        self.ended = trio.Event()  # it is durable, or never will be
+        self.ended = trio.Event()  # index and journal have it, or never will
         self.error: str | None = None
 
 
@@ -71,14 +77,15 @@ class Outcome:
 
     def __init__(self) -> None:
         self.error: Exception | None = None
-        self.journaled = False
+        self.journaled = self.indexed = False
 
 
 class Committer:
     """The one thread that commits.
 
-    On the event loop it calls `settled(batch, outcome)` once for every batch, before that perhaps
-    `stalled(batch, reason)`: the batch is not on enough disks, and is tried again until it is, or until `stop`.
+    On the event loop it calls `settled(batch, outcome)` once for every batch. Before that perhaps
+    `stalled(batch, reason)`: the batch is not on enough disks, and is tried again until it is, or until `stop`. And
+    perhaps, sooner or later, `journaled(batch)`: it is on enough disks, whatever the index still does.
     """
 
     def __init__(
@@ -86,11 +93,13 @@ class Committer:
         index: Index,
         journal: RedoJournal,
         *,
+        journaled: Callable[[Batch], None],
         settled: Callable[[Batch, Outcome], None],
         stalled: Callable[[Batch, str], None],
     ) -> None:
         self._index = index
         self._journal = journal
+        self._journaled = journaled
         self._settled = settled
         self._stalled = stalled
         self._stopping = threading.Event()
@@ -125,8 +134,10 @@ class Committer:
         try:
             changes = batch.changes()
             pending = self._journal.append_begin(batch.number, changes)
+            pending.when_durable(partial(self._tell_journaled, batch, outcome, token))
             try:
                 self._index.commit(batch.number, changes)
+                outcome.indexed = True
             except Exception as error:
                 outcome.error = error
             self._wait(pending, batch, outcome, token)
@@ -134,6 +145,12 @@ class Committer:
         except Exception as error:  # whatever it is, those who wait for the batch must hear of it
             outcome.error = outcome.error or error
         return outcome
+
+    def _tell_journaled(self, batch: Batch, outcome: Outcome, token: trio.lowlevel.TrioToken) -> None:
+        if outcome.indexed:  # then that it is settled is told in a moment
+            return
+        with suppress(trio.RunFinishedError):
+            token.run_sync_soon(self._journaled, batch)
 
     def _wait(self, pending: Pending, batch: Batch, outcome: Outcome, token: trio.lowlevel.TrioToken) -> None:
         """Wait until the record is durable, with patience if only the journal is in trouble."""

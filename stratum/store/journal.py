@@ -20,7 +20,7 @@ Invariants
 
 import logging
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
 from functools import partial
 
@@ -77,6 +77,18 @@ class Pending:
         """
         if not self.done:
             self._journal.finish(self)
+
+    def when_durable(self, call: Callable[[], object]) -> None:
+        """Have `call` made, in some disk's thread, when all appends under way have succeeded and are enough."""
+        counted = iter(range(len(self.under_way) - 1, -1, -1))  # next() is atomic: one of the threads gets the 0
+
+        def ended(append: Future[None]) -> None:
+            if append.exception() is None and next(counted) == 0:
+                call()
+
+        if len(self.under_way) >= self.needed:
+            for _, append in self.under_way:
+                append.add_done_callback(ended)
 
     def submit(self, copies: Iterable[Copy]) -> None:
         """Have it appended to those of `copies` that have not got it."""

@@ -4,7 +4,7 @@ Room: tests. May import: stratum.core.
 """
 
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from stratum.core.errors import TooFewDisks
 
@@ -38,11 +38,18 @@ class FakePending:
             raise TooFewDisks(self._journal.failure)
         self._journal.medium.records[self._seq] = self._changes
 
+    def when_durable(self, call: Callable[[], object]) -> None:
+        """Say so at once if the journal is `prompt`, not at all if it is not."""
+        if self._journal.prompt and self._journal.failure is None:
+            self._journal.medium.records[self._seq] = self._changes
+            call()
+
 
 class FakeJournal:
     """See `store.journal.Journal`.
 
-    Tests hold appends back with `gate.clear()`, a snapshot with `snapshot_gate.clear()`, and break it by `failure`.
+    Tests hold appends back with `gate.clear()`, a snapshot with `snapshot_gate.clear()`, and break it by `failure`;
+    with `prompt` an append is durable, and says so, as soon as it is begun.
     """
 
     def __init__(self, medium: Medium) -> None:
@@ -53,6 +60,7 @@ class FakeJournal:
         self.snapshot_gate.set()
         self.snapshots_begun = 0
         self.failure: str | None = None
+        self.prompt = False
         self.next_seq = 0
         self.closed = False
 

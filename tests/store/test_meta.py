@@ -5,6 +5,7 @@ Room: tests.
 
 import shutil
 import tempfile
+import threading
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -263,6 +264,54 @@ async def test_a_commit_that_only_the_journal_holds_stays_visible_and_survives(t
         assert meta.read(rows_of) == {b"a": b"2"}
 
 
+async def test_who_waits_is_told_when_the_journal_has_it_and_the_next_batch_begins_when_the_index_has_it(
+    tmp_path, monkeypatch
+):
+    medium, gate = Medium(), threading.Event()
+    async with opened(tmp_path, medium) as (meta, journal):
+        commit = meta._index.commit
+
+        def slow(sequence, changes):
+            gate.wait()
+            commit(sequence, changes)
+
+        monkeypatch.setattr(meta._index, "commit", slow)
+        journal.prompt = True
+        await meta.write(put(b"a", b"1"))  # returns: it is durable
+        assert medium.records.keys() == {1}
+        assert await meta.read_durable(rows_of) == {b"a": b"1"}
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(meta.write, put(b"b", b"2"))
+            nursery.start_soon(meta._batches.drain)
+            await turn()
+            assert medium.records.keys() == {1}
+            assert meta.read(rows_of) == {b"a": b"1", b"b": b"2"}
+            gate.set()
+        assert medium.records.keys() == {1, 2}
+
+
+async def test_what_only_the_journal_had_when_it_was_acknowledged_survives_a_failure_of_the_index(
+    tmp_path, monkeypatch
+):
+    medium = Medium()
+    async with opened(tmp_path, medium) as (meta, journal):
+        failed = threading.Event()
+
+        def commit(sequence, changes):
+            failed.wait()
+            raise DiskFailed("index")
+
+        monkeypatch.setattr(meta._index, "commit", commit)
+        journal.prompt = True
+        await meta.write(put(b"a", b"1"))
+        failed.set()
+        while meta.failed is None:
+            await trio.lowlevel.checkpoint()
+        assert await meta.read_durable(rows_of) == {b"a": b"1"}
+    async with opened(tmp_path, medium) as (meta, _):
+        assert meta.read(rows_of) == {b"a": b"1"}
+
+
 async def test_without_a_journal_it_comes_up_for_reading_until_disks_are_back(tmp_path):
     medium = Medium()
     async with opened(tmp_path, medium) as (meta, _):
@@ -427,9 +476,13 @@ async def play(meta, script, model):
         assert meta.read(rows_of) == model.rows
 
 
-async def live_and_die(folder, medium, script, fault, model):
-    """Run `script` on the store in `folder`, then kill it; with `fault`, one of its halves has stopped before."""
+async def live_and_die(folder, medium, script, fault, prompt, model):
+    """Run `script` on the store in `folder`, then kill it; with `fault`, one of its halves has stopped before.
+
+    `prompt`: the journal is durable before the index.
+    """
     journal = FakeJournal(medium)
+    journal.prompt = prompt
     meta = recover(folder, journal)
     assert meta.sequence >= model.acknowledged
     assert meta.read(rows_of) == model.at[meta.sequence]
@@ -451,9 +504,9 @@ async def live_and_die(folder, medium, script, fault, model):
 
 
 @settings(deadline=None, max_examples=60)
-@given(st.lists(st.tuples(actions, faults), min_size=1, max_size=3))
+@given(st.lists(st.tuples(actions, faults, st.booleans()), min_size=1, max_size=3))
 def test_killed_anywhere_it_comes_back_with_all_that_was_acknowledged_and_nothing_half(lives):
     medium, model = Medium(), Model()
     with tempfile.TemporaryDirectory() as folder:
-        for script, fault in [*lives, ([], "none")]:
-            trio.run(live_and_die, folder, medium, script, fault, model)
+        for script, fault, prompt in [*lives, ([], "none", False)]:
+            trio.run(live_and_die, folder, medium, script, fault, prompt, model)
