@@ -36,14 +36,14 @@ class Batches:
         self.layers: tuple[Batch, ...] = (self.open,)  # newest first
         self.sound = True  # no commit has failed for good
         self.hindrance: str | None = None
-        self.commit_seconds = 0.0  # that the newest durable commit took
+        self.commit_seconds = 0.0  # of the newest durable commit; twice that, if it has to wait for another one
         self.map_in_use = False  # somebody else has a long transaction: the map must not grow
         self._index = index
         self._limits = limits
         self._settled = settled
         self._stalled = self._stopped = False
         self._sealed: Batch | None = None
-        self._submitted_at = 0.0
+        self._submitted_at = self._busy_seconds = 0.0  # the latter: until the writer is free for the next one
         self._moved = trio.Event()  # set, and replaced, when a batch has ended or cannot be written now
         self._committer = Committer(
             index, journal, journaled=self._acknowledge, settled=self._settle, stalled=self._stall
@@ -135,7 +135,8 @@ class Batches:
         """The journal has `batch` (M3): those who wait need not wait for the index."""
         if self.sound and batch.number == self.durable + 1:
             self.durable = batch.number
-            self.commit_seconds = trio.current_time() - self._submitted_at
+            taken = trio.current_time() - self._submitted_at
+            self.commit_seconds = (taken + max(taken, self._busy_seconds)) / 2
             batch.answered.set()
 
     def _settle(self, batch: Batch, outcome: Outcome) -> None:
@@ -145,6 +146,7 @@ class Batches:
             self._fail(batch, outcome.error, journaled=outcome.journaled)
             return
         self._acknowledge(batch)
+        self._busy_seconds = trio.current_time() - self._submitted_at
         self._sealed = None
         self.layers = (self.open,)
         batch.error = None
