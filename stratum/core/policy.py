@@ -18,12 +18,13 @@ from enum import Enum, auto
 
 import msgspec
 
-from stratum.core.policy_document import ARN, parse_policy
+from stratum.core.policy_document import ARN, AT_ONCE, parse_policy
 from stratum.core.policy_keys import EXISTING_TAG
 from stratum.core.policy_statements import AccessRequest, Effect, Policy, Statement
 
 __all__ = [
     "ARN",
+    "AT_ONCE",
     "KIND",
     "AccessRequest",
     "Effect",

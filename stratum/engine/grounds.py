@@ -1,14 +1,18 @@
 """What decisions about access rest on, read at once: no await, so that a request that may go on loses no time.
 
-Room: stratum/engine. May import: core, store, engine.{buckets, configurations, roles, users}.
+Room: stratum/engine. May import: core, store, engine.{buckets, configurations, parsing, roles,
+users}.
 
 Invariants
     G1  A refusal that says "there is none" rests on what is durable: `settled` waits for it.
     G2  What cannot be read grants nothing: CorruptRecord goes through to the client as a failure.
+    G3  Parsing a large policy takes longer than the event loop may be held: `prepare` has it done in a thread.
 """
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import TypeVar
 
 from stratum.core import acl, policy, public_access
@@ -25,6 +29,7 @@ from stratum.core.txn import Txn, load
 from stratum.core.views import object_at
 from stratum.engine.buckets import find_bucket
 from stratum.engine.configurations import configuration
+from stratum.engine.parsing import parsed
 from stratum.engine.roles import find_role
 from stratum.engine.users import find_user, policies_in
 from stratum.store.meta import Meta
@@ -82,6 +87,13 @@ class Grounds:
 
         return self._read(query)
 
+    async def prepare(self, bucket: str, principal: Principal) -> None:
+        """Parse large policies that speak about requests of `principal` to `bucket` (empty: to none) in a thread, so
+        that `of` finds them parsed (G3). Raises NoSuchBucket, CorruptRecord."""
+        for text, of_bucket in self._read(partial(_texts, bucket, principal)):
+            with suppress(MalformedPolicy):  # `of` says so again
+                await parsed(text, of_bucket)
+
     def of_nothing(self, principal: Principal) -> Ground:
         """The grounds of what has no bucket (yet): it would be one's own."""
         identity = self._read(lambda txn: _identity(txn, principal))
@@ -115,6 +127,15 @@ class Grounds:
             return self._meta.read(query)
         finally:
             self._seen = max(self._seen, self._meta.seen)
+
+
+def _texts(bucket: str, principal: Principal, txn: Txn) -> list[tuple[str, str]]:
+    """(text, of which bucket) of all policies."""
+    role = find_role(txn, principal.role) if principal.role else None
+    user = _user(txn, principal)
+    texts = [*principal.limits, *(role.policies.values() if role else ()), *(user.policies.values() if user else ())]
+    own = configuration(txn, bucket, policy.KIND, PolicyText) if bucket else None
+    return [(text, "") for text in texts] + ([(own.text, bucket)] if own else [])
 
 
 def _owner(txn: Txn, stored: str, default: str = OPERATOR_ID) -> str:

@@ -1,6 +1,6 @@
 """Users: who may hold access keys and own buckets, and the policies that say what each may do.
 
-Room: stratum/engine. May import: core, store.
+Room: stratum/engine. May import: core, store, engine.parsing.
 
 Invariants
     U1  An owner that is no user (any more, or of a store from before there were users) is the operator.
@@ -38,6 +38,7 @@ from stratum.core.schema import (
     user_key,
 )
 from stratum.core.txn import Txn, load, save, scan_records
+from stratum.engine.parsing import parsed
 from stratum.store.meta import Meta
 
 POLICIES_MAX = 10  # of one user, as AWS: managed policies per user
@@ -151,7 +152,7 @@ class Users:
         """Give the user a policy, or replace the one of that name. Raises NoSuchUser, MalformedPolicy."""
         if not _POLICY.fullmatch(name):
             raise InvalidArgument("the name of a policy has 1 to 128 letters, digits and + = , . @ _ -")
-        parse_policy(text)
+        await parsed(text)
 
         def change(txn: Txn) -> None:
             record = _must_be(txn, user)

@@ -136,7 +136,7 @@ async def _meant(call: Call, canned: dict[str, tuple[tuple[str, str], ...]]) -> 
         raise S3Error("AccessControlListNotSupported")
     said = header_acl(call, canned)
     body = await read_whole(call.payload, call.engine.limits.xml_bytes)
-    check_again(call)
+    await check_again(call)
     if said is not None:
         if body:
             raise S3Error("UnexpectedContent")

@@ -7,7 +7,8 @@ Invariants
         whatever the conditions of the request say. Only who may list a bucket is told that a key is not there.
     Z2  The owner of a bucket into which no policy speaks is let through after one look, without an await.
     Z3  An operation without a row in actions.py, and grounds that cannot be read, let nobody through.
-    Z4  Policies that take long to judge by are judged by in a thread, of what was so when the request came.
+    Z4  Policies that take long to parse, or to judge by, are parsed and judged by in a thread, whoever asks for it; of
+        what was so when the question was first put.
 
 `core/access.py` decides; here is only what it decides about.
 """
@@ -47,10 +48,9 @@ async def authorise(call: Call) -> None:
     try:
         if not _waved_through(call):
             question = _Question(call)
+            await question.prepare()
             if not (call.rejudge is not None and question.asks_for_request_tags()):
-                needs = needs_of(call)
-                await question.weigh(needs)
-                question.check(needs)
+                await question.check(needs_of(call))
     except NotFound:
         await call.engine.grounds.settled()  # that something is not there is said of durable facts alone
         raise
@@ -83,41 +83,45 @@ async def check_deletion(call: Call, key: bytes, version: str | None) -> None:
     """May this key of a DeleteObjects be deleted? Raises AccessDenied."""
     looked = call.engine.grounds.look(call.bucket, call.principal)
     if call.principal.limits or not (looked.silent() and _owns(call, looked)):
-        question, needs = _Question(call), deletion(call, key, version)
-        await question.weigh(needs)
-        question.check(needs)
+        question = _Question(call)
+        await question.prepare()
+        await question.check(deletion(call, key, version))
 
 
-def check_request_tags(call: Call, tags: Mapping[str, str]) -> None:
+async def check_request_tags(call: Call, tags: Mapping[str, str]) -> None:
     """Decide about a request whose body turned out to hold these tags. Raises AccessDenied."""
     if not _waved_through(call):
-        _Question(call, tags).check(needs_of(call))
+        question = _Question(call, tags)
+        await question.prepare()
+        await question.check(needs_of(call))
 
 
-def check_again(call: Call) -> None:
+async def check_again(call: Call) -> None:
     """Decide once more, after a body was waited for: what was decided about may be another object by now.
 
     Raises AccessDenied, NoSuchBucket, NoSuchKey.
     """
     if not _waved_through(call):
-        _Question(call).check(needs_of(call))
+        question = _Question(call)
+        await question.prepare()
+        await question.check(needs_of(call))
 
 
-def refusal_instead(call: Call, error: StratumError) -> StratumError:
+async def refusal_instead(call: Call, error: StratumError) -> StratumError:
     """What a client is told instead of `error`: who may not list a bucket is not told what is missing in it (Z1)."""
     missing = isinstance(error, NoSuchKey | NoSuchVersion)
     if not missing and not (isinstance(error, S3Error) and error.code in ("NoSuchKey", "NoSuchVersion")):
         return error
     question = _Question(call)
+    await question.prepare()
     places = [(call.bucket, call.key)]
     source = source_of(call)
     if source is not None:
         places.append(source[:2])
-    return error if all(question.may_list(bucket, key) for bucket, key in places) else S3Error("AccessDenied")
-
-
-def _judged(asked: Iterable[tuple[Need, AccessRequest, Ground]]) -> dict[Need, Decision]:
-    return {need: decide(request, ground, creating=need.creating) for need, request, ground in asked}
+    for bucket, key in places:
+        if not await question.may_list(bucket, key):
+            return S3Error("AccessDenied")
+    return error
 
 
 class _Question:
@@ -127,25 +131,23 @@ class _Question:
         self._call = call
         self._tags = tags
         self._grounds: dict[str, Ground] = {}
-        self._weighed: dict[Need, Decision] = {}
 
-    async def weigh(self, needs: Iterable[Need]) -> None:
-        """Judge by policies that take long in a thread, before `check` comes to them (Z4)."""
-        heavy = [need for need in needs if is_heavy(self._ground(need.bucket).policies)]
-        asked = [(need, *self._asked(need, {})) for need in heavy]
-        if asked:
-            judge = partial(_judged, asked)
-            self._weighed = await trio.to_thread.run_sync(judge)
+    async def prepare(self) -> None:
+        """Have the policies parsed (Z4), before anything is asked."""
+        call, source = self._call, source_of(self._call)
+        own = "" if call.route.op is Op.CREATE_BUCKET else call.bucket
+        for bucket in {own, own if source is None else source[0]}:
+            await call.engine.grounds.prepare(bucket, call.principal)
 
-    def check(self, needs: Iterable[Need]) -> None:
+    async def check(self, needs: Iterable[Need]) -> None:
         """Raise AccessDenied unless all of it is allowed."""
         for need in needs:
-            self._must(need)
+            await self._must(need)
         source = source_of(self._call)
         if source is not None:
-            self._check_source(*source)
+            await self._check_source(*source)
 
-    def _check_source(self, bucket: str, key: bytes, version: str | None) -> None:
+    async def _check_source(self, bucket: str, key: bytes, version: str | None) -> None:
         """Its tags are read and written with it, if it has any."""
         call = self._call
         if EXPECTED_SOURCE in call.headers:
@@ -154,18 +156,18 @@ class _Question:
         if wanted:
             found = self._object(Need("", bucket, key, version))
             for need in wanted if found is not None and found[1].tags else ():
-                self._must(need)
+                await self._must(need)
 
-    def _must(self, need: Need) -> None:
-        if not self._may(need):
+    async def _must(self, need: Need) -> None:
+        if not await self._may(need):
             raise S3Error("AccessDenied")
 
-    def _may(self, need: Need, more: Context | None = None) -> bool:
+    async def _may(self, need: Need, more: Context | None = None) -> bool:
         asked, ground = self._asked(need, more or {})
-        known = self._weighed.get(need) if more is None else None
-        decision = decide(asked, ground, creating=need.creating) if known is None else known
+        judge = partial(decide, asked, ground, creating=need.creating)
+        decision = await trio.to_thread.run_sync(judge) if is_heavy(ground.policies) else judge()
         if decision is Decision.OBJECT:
-            return self._object_allows(need, asked, ground)
+            return await self._object_allows(need, asked, ground)
         return decision is Decision.ALLOW
 
     def _asked(self, need: Need, more: Context) -> tuple[AccessRequest, Ground]:
@@ -180,11 +182,11 @@ class _Question:
         )
         return asked, ground
 
-    def _object_allows(self, need: Need, asked: AccessRequest, ground: Ground) -> bool:
+    async def _object_allows(self, need: Need, asked: AccessRequest, ground: Ground) -> bool:
         try:
             owner, inode = self._call.engine.grounds.object(need.bucket, need.key, need.version, ground.owner)
         except (NoSuchKey, NoSuchVersion):
-            if self.may_list(need.bucket, need.key):
+            if await self.may_list(need.bucket, need.key):
                 raise
             return False
         return object_allows(asked, ground, owner, inode.acl)
@@ -203,10 +205,10 @@ class _Question:
             key.startswith(_REQUEST_TAGS) for each in self._ground(self._call.bucket).policies for key in each.keys
         )
 
-    def may_list(self, bucket: str, key: bytes) -> bool:
+    async def may_list(self, bucket: str, key: bytes) -> bool:
         """May the client know which keys there are?"""
         prefix: Context = {"s3:prefix": (key.decode("utf-8", "replace"),)}
-        return self._may(Need("s3:ListBucket", bucket), prefix)
+        return await self._may(Need("s3:ListBucket", bucket), prefix)
 
     def _ground(self, bucket: str) -> Ground:
         if bucket not in self._grounds:

@@ -11,6 +11,8 @@ Invariants
 Source: docs.aws.amazon.com/AmazonS3/latest/API/API_PutBucketPolicy.html, API_GetBucketPolicyStatus.html
 """
 
+import trio
+
 from stratum.core.errors import CorruptRecord, MalformedPolicy
 from stratum.core.policy import ARN, KIND, AccessRequest, Policy, PolicyText, Verdict, evaluate, parse_policy
 from stratum.core.policy_conditions import Context
@@ -18,6 +20,7 @@ from stratum.core.policy_public import is_public
 from stratum.core.principals import Principal
 from stratum.core.records import Acl, Bucket
 from stratum.engine.engine import Engine
+from stratum.engine.parsing import parsed
 from stratum.s3.answers import xml_answer
 from stratum.s3.call import Call
 from stratum.s3.errors import S3Error
@@ -60,9 +63,9 @@ async def put_bucket_policy(call: Call) -> Response:
         text = body.decode()
     except UnicodeDecodeError as error:
         raise MalformedPolicy("Policies must be valid JSON and the first byte must be '{'") from error
-    policy = parse_policy(text, call.bucket)
+    policy = await parsed(text, call.bucket)
     bucket = await call.engine.buckets.get(call.bucket)
-    if block_of(call.engine, call.bucket).block_public_policy and is_public(policy):
+    if block_of(call.engine, call.bucket).block_public_policy and await trio.to_thread.run_sync(is_public, policy):
         message = "Public policies are prevented by the BlockPublicPolicy setting of the public access block."
         raise S3Error("AccessDenied", message)
     confirmed = call.headers.get(CONFIRM, "").lower() == "true"
@@ -101,7 +104,9 @@ async def get_bucket_policy_status(call: Call) -> Response:
     """
     bucket = await call.engine.buckets.get(call.bucket)
     stored = await call.engine.configurations.get(call.bucket, KIND, PolicyText)
-    by_policy = stored is not None and is_public(_parsed(stored, call.bucket))
+    by_policy = False
+    if stored is not None:  # in a thread: a large policy takes longer than the event loop may be held
+        by_policy = await trio.to_thread.run_sync(lambda: is_public(_parsed(stored, call.bucket)))
     by_acl = has_public_grant(bucket.acl) and not block_of(call.engine, call.bucket).ignore_public_acls
     return xml_answer(node("PolicyStatus", node("IsPublic", "true" if by_policy or by_acl else "false")))
 

@@ -3,7 +3,7 @@
 Room: stratum/s3. May import: core, engine, s3.{http, payload, routes}.
 """
 
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -37,7 +37,7 @@ class Call:
     route: Route
     payload: Payload  # the decoded body, and what vouches for it
     signing: Signing = UNSIGNED
-    rejudge: Callable[[Mapping[str, str]], None] | None = None  # looks at the tags of the body, before they are stored
+    rejudge: Callable[[Mapping[str, str]], Awaitable[None]] | None = None  # looks at tags of the body, to be stored
 
     @property
     def bucket(self) -> str:

@@ -236,7 +236,7 @@ class S3Door:
         try:
             return payment.charged(call, await HANDLERS[call.route.op](call))
         except StratumError as error:
-            told = refusal_instead(call, error)
+            told = await refusal_instead(call, error)
             if told is error:
                 raise
             raise told from error

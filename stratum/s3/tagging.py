@@ -94,7 +94,7 @@ async def put_object_tagging(call: Call) -> Response:
     document = await read_xml(call.payload, call.engine.limits.xml_bytes, "Tagging")
     tags = parse_tagging(document, OBJECT_TAGS)
     if call.rejudge is not None:
-        call.rejudge(tags)
+        await call.rejudge(tags)
     view = await call.engine.objects.amend(call.bucket, call.key, call.version, _with(tags), "ObjectTagging:Put")
     return Response(200, _version(view), b"")
 
