@@ -1,4 +1,4 @@
-"""/-/explain/*, /-/admin/tiers/{explain,report,deciding,policy}: why data is where it is, and what that came to.
+"""/-/explain/*, /-/admin/tiers/{explain,report,deciding,export,policy}: why data is where it is, and what that came to.
 
 Room: stratum/console. May import: console.answers, core, engine. Looking is never an access (law 12).
 """
@@ -26,6 +26,13 @@ class Asked(msgspec.Struct, forbid_unknown_fields=True):
     key: str
     version: str = ""
     at: str = ""
+
+
+class Exported(msgspec.Struct, forbid_unknown_fields=True):
+    """The body that asks for a page of volumes with their reads (engine.tiering_export)."""
+
+    after: int = -1
+    days: int = 32
 
 
 class Said(msgspec.Struct, forbid_unknown_fields=True):
@@ -61,6 +68,12 @@ def add_explain(pages: Blueprint, engine: Engine, guard: Callable) -> None:
     @guard
     async def deciding() -> Response:
         return answer(engine.tiering.status())
+
+    @pages.post("/admin/tiers/export")
+    @guard
+    async def export() -> Response:
+        asked = _read(await request.get_data(), Exported)
+        return answer(await engine.tiering.export(asked.after, asked.days))
 
     @pages.get("/admin/tiers/policy/<bucket>")
     @guard

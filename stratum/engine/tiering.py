@@ -52,6 +52,7 @@ from stratum.engine.heat import Heat
 from stratum.engine.surroundings import Surroundings
 from stratum.engine.tiering_evening import Evening
 from stratum.engine.tiering_explain import Explaining
+from stratum.engine.tiering_export import Exporting
 from stratum.engine.tiering_look import Adviser, Terms
 from stratum.engine.tiering_moves import Moves
 from stratum.engine.tiering_numbers import Census, FirstBytes
@@ -307,6 +308,10 @@ class Tiering:
             for _, run in islice(spans_in(txn, content, 0, 2**62), INTERESTING):
                 if run.extent is not None:
                     self.heat.overwritten(run.extent.volume)
+
+    async def export(self, after: int, days: int) -> dict[str, object]:
+        """A page of what is known of reads, as plain values (engine.tiering_export)."""
+        return await Exporting(self._around, self.rows, self).page(after, days, self.classify)
 
     def report(self) -> Sequence[Week]:
         """The weeks on record, the newest first: each ends with another day."""

@@ -1,6 +1,6 @@
 """`stratum tier`: where data is, and moving it by hand.
 
-Room: stratum/serve. May import: serve.{admin_client, explain_command, options, settings_file, show}.
+Room: stratum/serve. May import: serve.{admin_client, explain_command, options, settings_file, show, tier_export}.
 """
 
 import json
@@ -16,6 +16,7 @@ from stratum.serve.admin_client import AdminClient
 from stratum.serve.explain_command import policy_command, report_command
 from stratum.serve.options import load, reports_errors, s3_option, with_store_options
 from stratum.serve.settings_file import Loaded
+from stratum.serve.tier_export import export_command
 
 Connect = Callable[[Loaded], AdminClient]
 POLL_SECONDS = 0.25
@@ -38,7 +39,7 @@ def tier_group(connect: Connect) -> click.Group:
     )
     for command in (_list(connect), _status(connect), _show(connect), _move(connect), _check(connect)):
         group.add_command(command)
-    for command in (report_command(connect), policy_command(connect)):
+    for command in (report_command(connect), policy_command(connect), export_command(connect)):
         group.add_command(command)
     return group
 

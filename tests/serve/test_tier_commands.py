@@ -106,4 +106,26 @@ def test_a_backend_in_trouble_fails_its_check(run, server):
 
 
 def test_the_commands_are_part_of_the_program():
-    assert set(main.commands["tier"].commands) == {"list", "status", "show", "move", "check", "report", "policy"}
+    assert set(main.commands["tier"].commands) == {
+        "list",
+        "status",
+        "show",
+        "move",
+        "check",
+        "report",
+        "policy",
+        "export",
+    }
+
+
+def test_an_export_asks_page_by_page_and_says_what_it_wrote(run, server, tmp_path):
+    volume = {"name": "b/k#1", "size": 10, "born": 20_000, "type": "", "reads": [[20_001, 2, 15, 0, False]]}
+    pages = iter([{"next": 7, "volumes": [volume]}, {"next": None, "volumes": []}])
+    server.ask = lambda method, path, body=None: (server.asked.append((method, path, body)), next(pages))[1]
+    told = run("export", "--out", str(tmp_path / "trace"), "--days", "9")
+    assert [body for _, _, body in server.asked] == [{"after": -1, "days": 9}, {"after": 7, "days": 9}]
+    assert "1 volumes, 2 reads, 0 of them estimated" in told
+    assert (tmp_path / "trace/events.csv").read_text().splitlines()[1:] == [
+        "2024-10-05T12:00:00Z,b/k#1,GET,7", "2024-10-05T12:00:00Z,b/k#1,GET,8",
+    ]  # fmt: skip
+    assert sorted(path.name for path in (tmp_path / "trace").iterdir()) == ["events.csv", "inventory.csv"]
