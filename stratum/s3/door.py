@@ -54,6 +54,7 @@ from stratum.s3.form import is_form
 from stratum.s3.form_upload import form_call
 from stratum.s3.hosts import Hosts
 from stratum.s3.http import Request, Response
+from stratum.s3.long_keys import refuse_long_keys
 from stratum.s3.payload import open_payload
 from stratum.s3.policy_context import BY_HEADER, BY_QUERY
 from stratum.s3.routes import Op, Route, parse_query, route
@@ -232,6 +233,7 @@ class S3Door:
         refuse_unserved(call)
         if call.route.op is Op.PUT_OBJECT_TAGGING:
             call = replace(call, rejudge=partial(check_request_tags, call))
+        await refuse_long_keys(call)
         await authorise(call)
         try:
             return payment.charged(call, await HANDLERS[call.route.op](call))
