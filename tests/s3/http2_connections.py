@@ -66,6 +66,7 @@ class Peer:
         self.strict = True  # what the server says must make sense to us
         self.ended = trio.Event()  # the server's end is done
         self._news = trio.Event()
+        self._sending = trio.Lock()
 
     async def listen(self) -> None:
         """Be the task that reads."""
@@ -130,7 +131,8 @@ class Peer:
     async def send(self, data: bytes) -> None:
         if data:
             try:
-                await self._stream.send_all(data)
+                async with self._sending:
+                    await self._stream.send_all(data)
             except (trio.BrokenResourceError, trio.ClosedResourceError):
                 self.closed = True
 
