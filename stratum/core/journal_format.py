@@ -10,7 +10,7 @@ Every start of the server that writes is an *epoch*, numbered upwards. All integ
         snapshots/<seq, 16 digits>-<epoch, 8 digits>.snap          a snapshot (core/snapshot_format.py)
         <any of these>.tmp-<token>                                 being written: worthless
 
-    segment = header, then records without gaps
+    segment = header, then records without gaps, then perhaps zeros (where the next records would be)
         header, 96 bytes
              0  magic b"STRMJRNL"      8  format version u32 (1)    12  zeros u32
             16  store id, 16 bytes    32  epoch u64                 40  first seq u64 (of the first record here)

@@ -79,6 +79,11 @@ class DiskFile(Protocol):
         overwrites what a part of this one left. Raises StoreFull, DiskFailed."""
         ...
 
+    def lay_out(self, start: int, stop: int, *, purpose: str) -> None:
+        """Write zeros to [start, stop), at or behind the end, which stays where it is: what is appended over them does
+        not make the file grow, and is durable for half the work. Raises StoreFull, DiskFailed."""
+        ...
+
     def read(self, offset: int, size: int, *, purpose: str) -> bytes:
         """Return `size` bytes from `offset` on, fewer only at the end of the file. Raises DiskFailed."""
         ...
@@ -240,6 +245,17 @@ class FolderFile:
         except OSError as error:
             raise failure(self._disk, error, f"{purpose}.append {self._path}") from error
 
+    def lay_out(self, start: int, stop: int, *, purpose: str) -> None:
+        """See DiskFile."""
+        handle = self._open_handle()
+        try:
+            failpoints.before(purpose, "lay_out")
+            self._refuse_if_broken()
+            _write_rest(handle.fd, (bytes(stop - start),), start, 0)
+            failpoints.after(purpose, "lay_out")
+        except OSError as error:
+            raise failure(self._disk, error, f"{purpose}.lay_out {self._path}") from error
+
     def read(self, offset: int, size: int, *, purpose: str) -> bytes:
         """See DiskFile."""
         handle = self._open_handle()
@@ -271,7 +287,7 @@ class FolderFile:
         try:
             failpoints.before(purpose, "fsync")
             self._refuse_if_broken()
-            os.fsync(handle.fd)
+            os.fdatasync(handle.fd)  # with the size, if that has changed; not with the time of the write
             if os.fstat(handle.fd).st_nlink == 0:
                 raise OSError(errno.ESTALE, "the file has been removed")
             failpoints.after(purpose, "fsync")

@@ -14,6 +14,7 @@ Invariants
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -38,6 +39,7 @@ from stratum.store.snapshots import SnapshotFile, SnapshotReader
 log = logging.getLogger(__name__)
 
 KEPT_SNAPSHOTS = 2
+AHEAD_BYTES = 256 * 1024  # of zeros: some fifty small commits
 PIECES = 512  # handed to the disk in one call at most
 
 Tail = tuple[int, bytes]  # seq and body of a record
@@ -69,6 +71,7 @@ class Copy:
         self._file: DiskFile | None = None
         self._path = self._temporary = ""
         self._segments: list[int] = []  # first seq of each, ascending; the last one grows
+        self._laid_out = 0  # how far there are zeros in it
 
     def prepare(self, basis: Basis, last: int, tail: Tail | None = None) -> None:
         """Write all but the name: a snapshot if there is one, and a segment with all records up to commit `last`;
@@ -91,6 +94,7 @@ class Copy:
             return
         file = self._file
         assert file is not None, "a copy is published before it is appended to"
+        self._lay_out(file, len(head) + len(body))
         file.append((head, body), purpose=PURPOSE)
         try:
             file.fsync(purpose=PURPOSE)
@@ -187,8 +191,18 @@ class Copy:
             raise
         self._segments.append(first)
         self._file, before = file, self._file
+        self._laid_out = 0
         if before is not None:
             before.close()
+
+    def _lay_out(self, file: DiskFile, size: int) -> None:
+        """Have zeros where a record of `size` bytes and the next ones will be, if it goes beyond those there are."""
+        if file.size + size > self._laid_out and size <= AHEAD_BYTES:
+            self._laid_out = file.size + AHEAD_BYTES
+            with suppress(
+                StoreFull
+            ):  # the first of them are where the record will be: if there is room for it, it fits
+                file.lay_out(file.size, self._laid_out, purpose=PURPOSE)
 
     def _flush(self, file: DiskFile, held: Sequence[bytes]) -> None:
         self.thread.touch(self.disk)

@@ -143,6 +143,16 @@ class FakeFile:
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             self._size += len(content)
 
+    def lay_out(self, start: int, stop: int, *, purpose: str) -> None:
+        with self._disk.call(purpose, "lay_out", self._path, self):
+            self._refuse_if_broken()
+            if not self._writable:
+                raise OSError(errno.EBADF, os.strerror(errno.EBADF))
+            room = max(self._disk.room() - max(start - len(self._node.seen), 0), 0)
+            self._disk.grow(self._node, self._node.write(start, bytes(min(stop - start, room))))
+            if stop - start > room:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
     def read(self, offset: int, size: int, *, purpose: str) -> bytes:
         with self._disk.call(purpose, "read", self._path, self):
             return bytes(memoryview(self._node.seen)[offset : offset + size])

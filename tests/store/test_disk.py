@@ -61,6 +61,21 @@ def test_what_was_appended_is_read_back_at_its_place(disk: Disk) -> None:
     assert file.read(50, 5, purpose=P) == b""
 
 
+def test_what_is_laid_out_are_zeros_behind_the_end_and_is_written_over(disk: Disk) -> None:
+    file = disk.create("a", purpose=P)
+    file.append([b"one"], purpose=P)
+    file.lay_out(3, 9, purpose=P)
+    assert file.size == 3
+    assert file.read(0, 100, purpose=P) == b"one" + bytes(6)
+    file.append([b"two"], purpose=P)
+    file.fsync(purpose=P)
+    assert file.size == 6
+    assert disk.size("a") == 9
+    assert disk.open("a", purpose=P).read(0, 100, purpose=P) == b"onetwo" + bytes(3)
+    file.append([b"and more"], purpose=P)
+    assert disk.size("a") == 14
+
+
 def test_a_file_opened_anew_holds_what_was_written(disk: Disk) -> None:
     disk.create("f", purpose=P).append([b"x" * 5000], purpose=P)
     again = disk.open("f", purpose=P)

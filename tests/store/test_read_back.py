@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stratum.core.errors import CorruptJournal
-from stratum.core.journal_format import SEGMENT_HEADER_BYTES
+from stratum.core.journal_format import RECORD_MAGIC, SEGMENT_HEADER_BYTES
 from stratum.store.journal import Journal, read_back
 from tests.store.journal_lab import COPIES, STORE, Lab, append, begin, change, rows_at, state_at
 
@@ -32,7 +32,7 @@ def ends(lab: Lab, path: str = LOG) -> list[int]:
     """Where each record of a segment with commits 1, 2 ... ends."""
     raw = lab.disk[0].content(path)
     at, found = SEGMENT_HEADER_BYTES, []
-    while at < len(raw):
+    while raw[at : at + 4] == RECORD_MAGIC:  # zeros follow
         at += 48 + int.from_bytes(raw[at + 4 : at + 8], "little")
         found.append(at)
     return found
