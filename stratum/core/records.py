@@ -418,10 +418,26 @@ def decode_known(key: bytes, raw: bytes, type: type[T]) -> T:  # noqa: A002
         return cast("T", known[2])
     record = decode(key, raw, type)
     if len(raw) <= _KNOWN_BYTES:
-        if len(_known) >= _KNOWN_MAX:
-            _known.clear()
-        _known[key] = (type, raw, record)
+        _note(key, type, raw, record)
     return record
+
+
+def encode_counter(key: bytes, record: object) -> bytes:
+    """As `encode`; a number or a Usage, which the next change will look at, is remembered as if it had been decoded.
+
+    Not so other records: what decoding gives is sure to be what is stored, what a caller holds is not.
+    """
+    raw = encode(key, record)
+    kind = type(record)
+    if kind is int or kind is Usage:
+        _note(key, kind, raw, record)
+    return raw
+
+
+def _note(key: bytes, type: object, raw: bytes, record: object) -> None:  # noqa: A002
+    if len(_known) >= _KNOWN_MAX:
+        _known.clear()
+    _known[key] = (type, raw, record)
 
 
 _KNOWN_MAX, _KNOWN_BYTES = 4096, 1024  # records remembered; the largest stored form of one

@@ -10,7 +10,7 @@ touch only the transaction and its own arguments (law 4).
 from collections.abc import Iterator
 from typing import Protocol, TypeVar
 
-from stratum.core.records import decode, decode_known, encode
+from stratum.core.records import decode, decode_known, encode_counter
 
 T = TypeVar("T")
 
@@ -43,7 +43,7 @@ def load(txn: Txn, key: bytes, type: type[T]) -> T | None:  # noqa: A002
 
 def save(txn: Txn, key: bytes, record: object) -> None:
     """Store `record` under `key`."""
-    txn.put(key, encode(key, record))
+    txn.put(key, encode_counter(key, record))
 
 
 def scan_records(txn: Txn, prefix: bytes, type: type[T]) -> Iterator[tuple[bytes, T]]:  # noqa: A002

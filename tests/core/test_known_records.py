@@ -7,7 +7,7 @@ import pytest
 
 from stratum.core import records
 from stratum.core.errors import CorruptRecord
-from stratum.core.records import Entry, Kind, decode_known, encode
+from stratum.core.records import Entry, Kind, Usage, decode_known, encode, encode_counter
 
 ENTRY = Entry(inode=7, kind=Kind.OBJECT, cookie=9)
 
@@ -45,3 +45,11 @@ def test_no_more_is_remembered_than_there_is_room_for(monkeypatch):
     monkeypatch.setattr(records, "_KNOWN_BYTES", 4)
     decode_known(b"large", encode(b"large", ENTRY), Entry)
     assert b"large" not in records._known
+
+
+def test_a_counter_that_was_stored_is_known_and_another_record_is_not():
+    usage = Usage(owner="o", bytes=7)
+    assert decode_known(b"u", encode_counter(b"u", usage), Usage) is usage
+    assert decode_known(b"n", encode_counter(b"n", 12345), int) == 12345
+    assert decode_known(b"k", encode_counter(b"k", ENTRY), Entry) is not ENTRY
+    assert set(records._known) == {b"u", b"n", b"k"}
