@@ -10,6 +10,8 @@ the step until nothing changes; where that ends, the unit costs at most r * opti
     fallback   the least r that core.tiering.guard.fallback keeps, as it is in production
     at 3       its value where r = 3 is kept: the constant of the bound, in reads (or round trips) of the dearest tier
     least      (--least) the least r that any rule can keep which does not know the future
+    seeing     (--least) the same for one that sees each step before it pays for it, and may move first: the form of
+               metrical task systems, where 5 is known to be enough for three states (docs/tiering.md, section 7)
 
 `day`: reads come with a day's rent and the rule acts in the evening, as in replay. `event`: any number of reads a day,
 the rule acts after each. Where a break-even time is long, an idle step is a twelfth of it.
@@ -69,8 +71,9 @@ class Game:
         )
         days = max(1 / 24 if event else 1.0, longest / 12)
         with_rent = 0.0 if event or days > 1 else 1.0
-        self.steps = [self._step(rent * days, False), self._step(with_rent * rent + access(book, 1.0, gb), True)]
-        self.steps += [self._step(with_rent * rent + access(book, 1.0, share * gb), False) for share in shares]
+        reads = [np.array(access(book, 1.0, share * gb)) for share in (1.0, *shares)]
+        self.steps = [self._step(rent * days, False), self._step(with_rent * rent + reads[0], True)]
+        self.steps += [self._step(with_rent * rent + read, False) for read in reads[1:]]
 
     def _step(self, costs, at_hand):
         moves = self.write if at_hand else self.fetch
@@ -101,7 +104,7 @@ class Game:
         )
         return fallback(COLUMNS, at, self.book, moves_from(COLUMNS, self.book, gb, tiers, hand), 3.0)
 
-    def values(self, ratio, *, rule=True):
+    def values(self, ratio, *, rule=True, seeing=False):
         """The value of every state (3 x points), or None where it grows for ever. Without `rule`: of the best one."""
         value, every = np.zeros((3, len(self.start))), np.arange(len(self.start))
         goes = [[self.chosen(step, tier) if rule else None for tier in TIERS] for step in self.steps]
@@ -109,6 +112,12 @@ class Game:
             before, value = value, value.copy()
             for step, targets in zip(self.steps, goes, strict=True):
                 later = (before[:, step.corners] * step.weights).sum(-1)
+                if seeing:
+                    after = np.stack([(step.moves[g][:, None] + later).min(0) for g in TIERS])
+                    paid = step.costs[:, None] + np.maximum(after, 0.0) - ratio * step.growth
+                    best = (self.fetch[:, :, None] + paid[None]).min(1)
+                    value = np.maximum(value, best)
+                    continue
                 for tier in TIERS:
                     totals = step.moves[tier][:, None] + later
                     total = totals[targets[tier], every] if rule else totals.min(0)
@@ -120,13 +129,13 @@ class Game:
                 return None
         return None
 
-    def ratio(self, *, rule=True, low=1.0, high=20.0):
+    def ratio(self, *, rule=True, seeing=False, low=1.0, high=20.0):
         """The least ratio that is kept, to 0.05; infinite if none below `high`."""
-        if self.values(high, rule=rule) is None:
+        if self.values(high, rule=rule, seeing=seeing) is None:
             return float("inf")
         while high - low > 0.05:
             middle = (low + high) / 2
-            low, high = (low, middle) if self.values(middle, rule=rule) is not None else (middle, high)
+            low, high = (low, middle) if self.values(middle, rule=rule, seeing=seeing) is not None else (middle, high)
         return high
 
 
@@ -145,6 +154,7 @@ def main(books, points, least):
                 constant = "   -" if three is None else f"{three.max() / game.dearest:4.2f}"
                 line = f"{book.name:4} {'event' if event else 'day':5} {gb:7g} GB  fallback {game.ratio():5.2f}"
                 line += f"  at 3: {constant}" + (f"  least {game.ratio(rule=False):5.2f}" if least else "")
+                line += f"  seeing {game.ratio(seeing=True):5.2f}" if least else ""
                 click.echo(line)
 
 

@@ -116,3 +116,22 @@ def test_where_waiting_is_dearer_than_fetching_it_goes_where_nothing_costs_three
     assert shelter(own) == (HOT, pytest.approx(3.0))
     assert surprise(ONE, own, 1e-5) > 3.0 > surprise(ONE, own, 10.0)
     assert gone(at((0.0, 0.0, 0.0), WARM, gb=1e-5), own) == HOT
+
+
+def test_a_shelter_in_the_middle_is_left_for_hot_while_reads_pay_and_never_for_cold():
+    book = replace(FAR, tier=replace(
+        FAR.tier,
+        hot=replace(FAR.tier.hot, storage_usd_per_gb_month=0.08),
+        warm=replace(FAR.tier.warm, storage_usd_per_gb_month=0.045, first_byte_ms=12.0),
+        cold=replace(FAR.tier.cold, storage_usd_per_gb_month=0.006, first_byte_ms=1500.0),
+    ))  # fmt: skip
+    tier, ratio = shelter(book)
+    assert (tier, ratio) == (WARM, pytest.approx(7.5)) and surprise(ONE, book, 1e-5) > ratio
+    round_trip = moves_from(ONE, book, 1e-5, HOT, False)[WARM] + moves_from(ONE, book, 1e-5, WARM, False)[HOT]
+    up = moves_from(ONE, book, 1e-5, COLD, False)
+    for values, went in (
+        ((0.0, 0.97 * round_trip, 1.0), HOT),  # reads have shown hot to be worth it
+        ((up[HOT], up[WARM], 0.0), WARM),  # idle: cold would be cheaper, and is not trusted
+    ):
+        assert {gone(at(values, here, gb=1e-5), book) for here in (WARM, COLD)} == {went}
+        assert gone(at(values, HOT, gb=1e-5), book) == went

@@ -66,7 +66,7 @@ def guarded(
 
 
 def fallback(a: Arithmetic, s: Situation, book: PriceBook, moves: tuple[Column, ...], bound: float) -> Column:
-    """The tier of a rule without forecast: follow the optimum's values, with hysteresis; or stay in a shelter."""
+    """The tier of a rule without forecast: follow the optimum's values, with hysteresis; or keep to a shelter."""
     found, best = s.tier, s.gb * 0.0 + NEVER
     for g in EVERY:
         due = a.where(s.tier == g, False, picked(a, s.tier, [_due(a, s, book, f, g) for f in EVERY]))
@@ -74,7 +74,21 @@ def fallback(a: Arithmetic, s: Situation, book: PriceBook, moves: tuple[Column, 
         better = a.where(due, there < best, False)
         found, best = a.where(better, g, found), a.where(better, there, best)
     safe, ratio = shelter(book)
-    return a.where(surprise(a, book, s.gb) > max(bound, ratio), safe, found)
+    return a.where(surprise(a, book, s.gb) > max(bound, ratio), _sheltered(a, s, book, safe), found)
+
+
+def _sheltered(a: Arithmetic, s: Situation, book: PriceBook, safe: int) -> Column:
+    """In a shelter, or hotter while reads pay for that: never colder, where the next read is dear.
+
+    The values of two hotter tiers tell nothing of an idle stretch once both are had by way of the coldest one. So what
+    would make the optimum leave for the coldest also ends a stay above the shelter.
+    """
+    found = s.tier * 0 + safe
+    for g in range(safe):
+        rise = a.where(s.tier >= safe, _due(a, s, book, safe, g), False)
+        stay = a.where(_due(a, s, book, g, safe), False, a.denied(_due(a, s, book, g, len(TIERS) - 1)))
+        found = a.where(a.where(s.tier == g, stay, rise), g, found)
+    return found
 
 
 def _due(a: Arithmetic, s: Situation, book: PriceBook, source: int, target: int) -> Column:
@@ -90,11 +104,20 @@ def _due(a: Arithmetic, s: Situation, book: PriceBook, source: int, target: int)
 
 
 def shelter(book: PriceBook) -> tuple[int, float]:
-    """The tier in which everything costs at most so many times what it costs elsewhere, and how many times."""
+    """The tier in which everything costs at most so many times what it costs elsewhere; and how many times its rent, or
+    its reads against those of colder tiers, cost: what is read often goes hotter from there (`_sheltered`)."""
     prices = (book.rent, book.per_read, book.per_gb)
-    ratios = [max(ONE.divided(each[tier], min(each)) if each[tier] else 1.0 for each in prices) for tier in EVERY]
+
+    def worst(tier: int, against: range) -> float:
+        pairs = [
+            (book.rent[tier], min(book.rent)),
+            *((each[tier], min(each[g] for g in against)) for each in prices[1:]),
+        ]
+        return max(ONE.divided(here, there) if here else 1.0 for here, there in pairs)
+
+    ratios = [worst(tier, EVERY) for tier in EVERY]
     tier = ratios.index(min(ratios))
-    return tier, ratios[tier]
+    return tier, worst(tier, range(tier, len(TIERS)))
 
 
 def surprise(a: Arithmetic, book: PriceBook, gb: Column) -> Column:
