@@ -23,6 +23,7 @@ RULES_MAX = 1000
 MARK = "stratum-replica"  # user metadata of replicas
 HEADER = f"x-amz-meta-{MARK}"
 PENDING, COMPLETED, FAILED, REPLICA = "PENDING", "COMPLETED", "FAILED", "REPLICA"
+LATER = "!later"
 BY_REPLICATION = "replication"  # principal of what is done by it
 LOCAL_ARN, REMOTE_ARN = "arn:aws:s3:::", "arn:stratum:s3::"
 
@@ -53,7 +54,11 @@ class Replication(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Outgoing(msgspec.Struct, frozen=True, array_like=True):
-    """A version that is still to go somewhere (schema `O`); `marker`: a delete marker. `since`: ns."""
+    """A version that is still to go somewhere (schema `O`); `marker`: a delete marker. `since`: ns.
+
+    In the queue of a target stand those that are due, in the queue of the same name and LATER those whose bytes could
+    not be read when their turn came.
+    """
 
     bucket: str
     key: bytes
@@ -63,6 +68,7 @@ class Outgoing(msgspec.Struct, frozen=True, array_like=True):
     since: int
     marker: bool = False
     storage_class: str = ""
+    tags: bool = False  # the version is there already: only its tags have changed
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,7 @@
 """Replication: what was written into a bucket goes to others, in the order of each key, at least once.
 
-Room: stratum/engine. May import: core, store, engine.{buckets, configurations, grounds, objects, pacing, surroundings}.
+Room: stratum/engine. May import: core, store, engine.{buckets, configurations, grounds, objects, pacing,
+replication_rows, surroundings}.
 
 Invariants
     X1  What is to go is a row, written in the change that stores the version: it is there just if the version is.
@@ -8,6 +9,8 @@ Invariants
         time. A row goes when the target has the version. So a cut in between sends it again, which a target that has it
         already notices.
     X3  A target that is away, or lets nobody in, stops its queue alone; what it refuses for good is FAILED and left.
+    X5  A version whose bytes cannot be read is FAILED, and leaves the queue for another one that is tried again and
+        again, ever less often; once it can be read it goes, unless a later version of its key went before it.
     X4  Into a bucket of this store goes only what its owner may put there, asked each time.
 """
 
@@ -24,7 +27,14 @@ import trio
 from stratum.core.access import Decision, decide
 from stratum.core.config import Settings
 from stratum.core.encryption import SSE_C, SealSpec
-from stratum.core.errors import NoSuchBucket, NotFound, NotPermitted, StratumError, Unavailable
+from stratum.core.errors import (
+    Corrupt,
+    NoSuchBucket,
+    NotPermitted,
+    StratumError,
+    TooFewShards,
+    Unavailable,
+)
 from stratum.core.inodes import get_inode
 from stratum.core.objects import CopySpec, ObjectView
 from stratum.core.policy import AccessRequest, resource_arn
@@ -35,6 +45,7 @@ from stratum.core.replication import (
     COMPLETED,
     FAILED,
     KIND,
+    LATER,
     MARK,
     PENDING,
     Outgoing,
@@ -45,8 +56,6 @@ from stratum.core.replication import (
     targets_for,
 )
 from stratum.core.schema import (
-    COUNTER,
-    OUTGOING,
     configuration_key,
     inode_key,
     outgoing_key,
@@ -54,11 +63,20 @@ from stratum.core.schema import (
     take_number,
 )
 from stratum.core.txn import Txn, load, save, successor
-from stratum.core.views import object_at
 from stratum.engine.buckets import find_bucket
 from stratum.engine.grounds import Grounds
 from stratum.engine.objects import Objects
 from stratum.engine.pacing import Pace
+from stratum.engine.replication_rows import (
+    current_of,
+    is_newest,
+    put_off,
+    queues,
+    replica_of,
+    settle,
+    source_of,
+    waiting_key,
+)
 from stratum.engine.surroundings import Surroundings
 
 log = logging.getLogger(__name__)
@@ -70,6 +88,10 @@ BUCKETS_KEPT = 256
 
 class Refused(NotPermitted):
     """A target will not have this version, now or later."""
+
+
+class Unreadable(StratumError):
+    """The bytes of a version cannot be read now."""
 
 
 class Remote(Protocol):
@@ -88,6 +110,9 @@ class Remote(Protocol):
 
     async def remove(self, bucket: str, key: bytes) -> None:
         """Have the key absent there."""
+
+    async def retag(self, bucket: str, key: bytes, mark: str, tags: Mapping[str, str]) -> None:
+        """Have these tags on the object, if it is the replica with that mark."""
 
     async def run(self) -> None:
         """Work until cancelled."""
@@ -123,6 +148,7 @@ class Replications:
         self._pace = Pace(settings.limits.replication_bytes_per_second, lambda: 0.0)
         self._more = trio.Event()
         self._busy: set[str] = set()
+        self._late: dict[tuple[str, bytes], trio.Event] = {}  # keys of which a version is being sent that was put off
         self._kept: dict[str, tuple[bytes, Replication]] = {}
         self.remotes = dict(remotes)
         self.standing: dict[str, Standing] = {}
@@ -131,16 +157,20 @@ class Replications:
 
     def written(self, txn: Txn, name: str, bucket: Bucket, view: ObjectView, event: str, principal: str) -> None:
         """See engine.consequences."""
-        rules = self._rules(txn, name) if event.startswith("ObjectCreated:") else None
+        tags = event.startswith("ObjectTagging:") and bool(view.inode.replication)
+        rules = self._rules(txn, name) if tags or event.startswith("ObjectCreated:") else None
         if rules is None or is_replica(view.inode.metadata, view.key):
             return
         found = targets_for(rules, view.key, view.inode.tags)
-        rows = [Outgoing(name, view.key, view.version, r.target, r.remote, 0, False, r.storage_class) for r in found]
+        rows = [
+            Outgoing(name, view.key, view.version, r.target, r.remote, 0, False, r.storage_class, tags) for r in found
+        ]
         queued = self._queue(txn, rows)
         if rows:
-            status = PENDING if queued == len(rows) else FAILED
             inode = get_inode(txn, view.inode_number)
-            inode = msgspec.structs.replace(inode, replication=status, replicas_due=queued)
+            failed = queued < len(rows) or (tags and inode.replication == FAILED)
+            due = queued + (inode.replicas_due if tags else 0)
+            inode = msgspec.structs.replace(inode, replication=FAILED if failed else PENDING, replicas_due=due)
             save(txn, inode_key(view.inode_number), inode)
 
     def removed(
@@ -179,10 +209,10 @@ class Replications:
         queued = 0
         for row in rows:
             queue = Target(row.target, row.remote).queue
-            waiting = load(txn, _waiting(queue), int) or 0
+            waiting = load(txn, waiting_key(queue), int) or 0
             if waiting >= self._limits.replications:
                 continue
-            save(txn, _waiting(queue), waiting + 1)
+            save(txn, waiting_key(queue), waiting + 1)
             number = take_number(txn, "outgoing")
             save(txn, outgoing_key(queue, number), msgspec.structs.replace(row, since=self._around.now_ns()))
             queued += 1
@@ -221,7 +251,7 @@ class Replications:
                 await self._more.wait()
 
     def _serve_all(self, nursery: trio.Nursery) -> None:
-        for queue in self._around.meta.read(_queues):
+        for queue in self._around.meta.read(queues):
             if queue not in self._busy:
                 self._busy.add(queue)
                 nursery.start_soon(self._serve, queue)
@@ -252,14 +282,16 @@ class Replications:
             by_key.setdefault((version.bucket, version.key), []).append((row, version))
         turns = trio.CapacityLimiter(KEYS_AT_ONCE)
         away: list[Unavailable] = []
+        unread = 0
 
         async def work(versions: list[tuple[bytes, Outgoing]]) -> None:
+            nonlocal unread
             async with turns:
                 for row, version in versions:
                     if away:
                         return
                     try:
-                        await self._one(queue, row, version)
+                        unread += not await self._one(queue, row, version)
                     except Unavailable as error:
                         away.append(error)
 
@@ -268,31 +300,61 @@ class Replications:
                 nursery.start_soon(work, versions)
         if away:
             raise away[0]
+        if rows and unread == len(rows) and queue.endswith(LATER):
+            raise Unavailable(f"{self.standing[queue].waiting} versions cannot be read")
         return len(rows)
 
     def _look(self, txn: Txn, queue: str) -> list[tuple[bytes, Outgoing]]:
-        self.standing.setdefault(queue, Standing()).waiting = load(txn, _waiting(queue), int) or 0
+        self.standing.setdefault(queue, Standing()).waiting = load(txn, waiting_key(queue), int) or 0
         prefix = outgoing_prefix(queue)
         rows = islice(txn.scan(prefix, successor(prefix)), ROWS_AT_ONCE)
         return [(row, decode(row, raw, Outgoing)) for row, raw in rows]
 
-    async def _one(self, queue: str, row: bytes, version: Outgoing) -> None:
+    async def _one(self, queue: str, row: bytes, version: Outgoing) -> bool:
+        """Send a version, and note what came of it. False: it cannot be read, and was put off (X5)."""
         standing, status = self.standing[queue], COMPLETED
         try:
-            standing.bytes += await self._send(version)
+            send = self._send_late if queue.endswith(LATER) else self._send_in_turn
+            standing.bytes += await send(version)
             standing.sent += 1
         except Unavailable:
             raise
+        except Unreadable as error:
+            if not queue.endswith(LATER):
+                log.error("a version for %s cannot be read, and is tried again later: %s", queue, error)
+            await self._around.meta.room()
+            self._around.meta.apply(lambda txn: put_off(txn, queue, row, version))
+            self._more.set()
+            return False
         except StratumError as error:
             status, standing.failed = FAILED, standing.failed + 1
             log.error("a version for %s was not replicated: %s", queue, error)
         await self._around.meta.room()
-        self._around.meta.apply(lambda txn: _settle(txn, queue, row, version, status))
+        self._around.meta.apply(lambda txn: settle(txn, queue, row, version, status))
+        return True
+
+    async def _send_in_turn(self, version: Outgoing) -> int:
+        """As `_send`, after an earlier version of the key that is on its way late."""
+        late = self._late.get((version.bucket, version.key))
+        if late is not None:
+            await late.wait()
+        return await self._send(version)
+
+    async def _send_late(self, version: Outgoing) -> int:
+        """As `_send`, unless a later version of the key has gone before."""
+        if not self._around.meta.read(lambda txn: is_newest(txn, version)):
+            raise Refused("it could not be read before a later version of its key went")
+        done = self._late[version.bucket, version.key] = trio.Event()
+        try:
+            return await self._send(version)
+        finally:
+            done.set()
+            self._late.pop((version.bucket, version.key), None)
 
     async def _send(self, version: Outgoing) -> int:
         """Have a version at its target; return the bytes of it. Raises Unavailable: not now; any other: never."""
         mark = mark_of(self._store, version.bucket, version.key, version.version)
-        source = self._around.meta.read(lambda txn: _source(txn, version))
+        source = self._around.meta.read(lambda txn: source_of(txn, version))
         if source is None:
             return 0  # it was taken away, or its bucket: nothing is to be there
         owner, view = source
@@ -303,6 +365,9 @@ class Replications:
             raise Unavailable(f"there is no [replication.{version.remote}] in the settings")
         if view is None:
             await remote.remove(version.target, version.key)
+            return 0
+        if version.tags:
+            await remote.retag(version.target, version.key, mark, view.inode.tags)
             return 0
         await self._to_remote(remote, version, view, mark)
         return view.size
@@ -315,14 +380,16 @@ class Replications:
             raise Refused(f"bucket {target} is gone") from error
         if not allowed:
             raise Refused(f"its owner may not replicate into bucket {target}")
-        there = self._around.meta.read(lambda txn: _current(txn, target, key))
+        there = self._around.meta.read(lambda txn: current_of(txn, target, key))
         if view is None:
             if there is not None:
                 await self._objects.delete(target, key, principal=BY_REPLICATION)
             return 0
+        inode = view.inode
+        if version.tags:
+            return await self._retag(target, key, mark, inode.tags)
         if there is not None and there.metadata.get(MARK) == mark:
             return 0
-        inode = view.inode
         spec = CopySpec(
             metadata={**inode.metadata, MARK: mark},
             owner=self._around.meta.read(lambda txn: find_bucket(txn, target).owner),
@@ -332,23 +399,42 @@ class Replications:
             principal=BY_REPLICATION,
             seal=_seal(inode),
         )
-        await self._objects.copy(version.bucket, key, target, key, spec, version.version or None)
+        try:
+            await self._objects.copy(version.bucket, key, target, key, spec, version.version or None)
+        except (TooFewShards, Corrupt) as error:
+            raise Unreadable(str(error)) from error
         return view.size
+
+    async def _retag(self, target: str, key: bytes, mark: str, tags: Mapping[str, str]) -> int:
+        found = self._around.meta.read(lambda txn: replica_of(txn, target, key, mark))
+        if found is not None:
+            await self._objects.amend(target, key, found, lambda inode: msgspec.structs.replace(inode, tags=dict(tags)))
+        return 0
 
     async def _to_remote(self, remote: Remote, version: Outgoing, view: ObjectView, mark: str) -> None:
         if view.inode.sealed is not None and view.inode.sealed.scheme == SSE_C:
             raise Refused("only its owner has the key that it is encrypted with")
         opened = await self._objects.open(version.bucket, version.key, version.version or None)
+        unread: list[StratumError] = []
 
         async def stream() -> AsyncGenerator[bytes, None]:
-            async with aclosing(opened.unseen(0, view.size)) as pieces:
-                async for piece in pieces:
-                    await self._pace.take(len(piece))
-                    yield piece
+            try:
+                async with aclosing(opened.unseen(0, view.size)) as pieces:
+                    async for piece in pieces:
+                        await self._pace.take(len(piece))
+                        yield piece
+            except StratumError as error:
+                unread.append(error)
+                raise
 
         metadata = {**view.inode.metadata, MARK: mark}
         storage_class = version.storage_class or view.inode.storage_class
-        await remote.replicate(version.target, version.key, view, metadata, storage_class, stream)
+        try:
+            await remote.replicate(version.target, version.key, view, metadata, storage_class, stream)
+        except StratumError as error:
+            if unread:
+                raise Unreadable(str(unread[0])) from error
+            raise
 
 
 def _seal(inode: Inode) -> SealSpec | None:
@@ -359,55 +445,3 @@ def _seal(inode: Inode) -> SealSpec | None:
     if sealed.scheme == SSE_C:
         raise Refused("only its owner has the key that it is encrypted with")
     return SealSpec(scheme=sealed.scheme, key_id=sealed.key_id, context=sealed.context, bucket_key=sealed.bucket_key)
-
-
-def _source(txn: Txn, version: Outgoing) -> tuple[str, ObjectView | None] | None:
-    """The owner of its bucket, and the version; None for a marker. None at all: it is gone."""
-    try:
-        owner = find_bucket(txn, version.bucket).owner
-        if version.marker:
-            return owner, None
-        return owner, object_at(txn, version.bucket, version.key, version.version or None)
-    except NotFound:
-        return None
-
-
-def _current(txn: Txn, bucket: str, key: bytes) -> Inode | None:
-    try:
-        return object_at(txn, bucket, key, None).inode
-    except NotFound:
-        return None
-
-
-def _settle(txn: Txn, queue: str, row: bytes, version: Outgoing, status: str) -> None:
-    """Inside a change: a version is done with; its own record says so once it is at all targets, or failed at one."""
-    if txn.get(row) is None:
-        return
-    txn.delete(row)
-    save(txn, _waiting(queue), max(0, (load(txn, _waiting(queue), int) or 0) - 1))
-    source = None if version.marker else _source(txn, version)
-    if source is None or source[1] is None:
-        return
-    number, inode = source[1].inode_number, source[1].inode
-    due = max(0, inode.replicas_due - 1)
-    shown = inode.replication
-    if status == FAILED:
-        shown = FAILED
-    elif due == 0 and shown == PENDING:
-        shown = COMPLETED
-    save(txn, inode_key(number), msgspec.structs.replace(inode, replication=shown, replicas_due=due))
-
-
-def _queues(txn: Txn) -> list[str]:
-    """The targets for which something waits: one look for each."""
-    found: list[str] = []
-    start = OUTGOING
-    while (row := next(iter(txn.scan(start, successor(OUTGOING))), None)) is not None:
-        queue = row[0][1:].partition(b"\0")[0].decode()
-        found.append(queue)
-        start = successor(outgoing_prefix(queue))
-    return found
-
-
-def _waiting(queue: str) -> bytes:
-    return COUNTER + b"outgoing/" + queue.encode()

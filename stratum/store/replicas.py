@@ -143,6 +143,17 @@ class RemoteBuckets(RemoteBucket):
 
         await self._ask(lambda client: client.delete_object(**named))
 
+    async def retag(self, bucket: str, key: bytes, mark: str, tags: Mapping[str, str]) -> None:
+        """Have these tags on the object, if it is the replica with that mark."""
+        named = {"Bucket": bucket, "Key": key.decode()}
+        try:
+            there = await self._ask(lambda client: client.head_object(**named))
+        except HeldMissing:
+            return
+        if there.get("Metadata", {}).get(MARK) == mark:
+            told = {"TagSet": [{"Key": name, "Value": value} for name, value in tags.items()]}
+            await self._ask(lambda client: client.put_object_tagging(**named, Tagging=told))
+
 
 def _say_replica(params: dict[str, Any], **_: Any) -> None:
     """A delete that is replicated says so, so that a store like this one does not send it back."""

@@ -2,7 +2,7 @@
 
 import json
 import os
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import replace
 from functools import partial
 
@@ -12,7 +12,7 @@ from botocore.exceptions import ClientError
 
 from stratum.core.config import ReplicationRemote
 from stratum.core.encryption import SSE_C, CustomerKey, SealSpec
-from stratum.core.errors import Unavailable
+from stratum.core.errors import TooFewShards, Unavailable
 from stratum.core.objects import PutSpec
 from stratum.core.replication import HEADER, MARK, target_of
 from stratum.engine.credentials import KeyPair
@@ -406,3 +406,66 @@ async def test_a_full_queue_is_told_at_once(tmp_path):
 
 def test_refusals_are_for_good():
     assert not issubclass(Refused, Unavailable)
+
+
+async def test_what_cannot_be_read_stops_nobody_and_goes_once_it_can_be(tmp_path, monkeypatch):
+    async with two_stores(tmp_path, monkeypatch) as (near, far):
+        contents, broken = near.engine.contents, True
+        stream = contents.stream
+
+        async def damaged(spans, start, stop):
+            async with aclosing(stream(spans, start, stop)) as pieces:
+                async for piece in pieces:
+                    if broken and piece == b"lost":
+                        raise TooFewShards("two shards are left of it")
+                    yield piece
+
+        monkeypatch.setattr(contents, "stream", damaged)
+        monkeypatch.setattr("stratum.engine.replications.PAUSE", 0.01)
+        for key, body in (("a", b"lost"), ("b", b"lost"), ("c", b"fine")):
+            await near.call("put_object", Bucket="bucket", Key=key, Body=body)
+        with trio.fail_after(30):
+            while await status(near, "c") != "COMPLETED" or await status(near, "b") != "FAILED":
+                await trio.sleep(0.005)
+        assert await status(near, "a") == "FAILED"
+        await near.call("put_object", Bucket="bucket", Key="b", Body=b"later")
+        with trio.fail_after(30):
+            while await status(near, "b") != "COMPLETED":
+                await trio.sleep(0.005)
+        assert near.engine.replications.standing["far/there!later"].trouble
+        broken = False
+        await settled(near)
+        assert await status(near, "a") == "COMPLETED"
+        assert [await far.body(key, "there") for key in "abc"] == [b"lost", b"later", b"fine"]
+        lost = (await near.call("list_object_versions", Bucket="bucket", Prefix="b"))["Versions"][1]["VersionId"]
+        assert await status(near, "b", VersionId=lost) == "FAILED", "the later version went before it"
+
+
+@pytest.mark.parametrize("where", ["copy", "far"])
+async def test_tags_that_change_afterwards_go_to_the_replica_of_that_version(tmp_path, monkeypatch, where):
+    async with two_stores(tmp_path, monkeypatch) as (near, far):
+        await furnish(near, "copy")
+        target, bucket = (near, "copy") if where == "copy" else (far, "there")
+        if where == "copy":
+            await rules(near, rule())
+        first = (await near.call("put_object", Bucket="bucket", Key="k", Body=b"1", Tagging="a=b"))["VersionId"]
+        await settled(near)
+        await near.call(
+            "put_object_tagging", Bucket="bucket", Key="k", Tagging={"TagSet": [{"Key": "c", "Value": "d"}]}
+        )
+        await settled(near)
+        assert (await target.call("get_object_tagging", Bucket=bucket, Key="k"))["TagSet"] == [
+            {"Key": "c", "Value": "d"}
+        ]
+        assert await status(near, "k") == "COMPLETED"
+        await near.call("put_object", Bucket="bucket", Key="k", Body=b"2", Tagging="x=y")
+        await near.call("delete_object_tagging", Bucket="bucket", Key="k", VersionId=first)
+        await settled(near)
+        assert (await target.call("get_object_tagging", Bucket=bucket, Key="k"))["TagSet"] == [
+            {"Key": "x", "Value": "y"}
+        ]
+        versions = (await target.call("list_object_versions", Bucket=bucket))["Versions"]
+        assert len(versions) == 2
+        if where == "copy":
+            old = {"Bucket": bucket, "Key": "k", "VersionId": versions[1]["VersionId"]}
+            assert (await target.call("get_object_tagging", **old))["TagSet"] == []
