@@ -1,6 +1,10 @@
-"""Rates of the mount on both transports, in turns in the same run, beside the local disk.
+"""Rates of the mount on both transports, in turns in the same run, beside the local disk and other mounts.
 
-Usage: contrib/bench/mount.py [--small N] [--rounds N] [--large MIB] [--output docs/performance.md] [--json FILE]
+Usage: contrib/bench/mount.py [--small N] [--rounds N] [--large MIB] [--references N] [--output docs/performance.md]
+                              [--json FILE]
+
+Others are an empty file system on pyfuse3 (what this machine gives to any file system in Python), and rclone and s3fs
+where they are installed, on a bucket of the same server. They get a fraction of the work, for they take their time.
 
 Needs root. Everything it makes is removed at the end. Each number is the best of its rounds: on a shared machine the
 rest of them measures the others. Read the ratios, and on a busy machine what each costs the server in processor time.
@@ -20,7 +24,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT), *(str(ROOT / "contrib" / folder) for folder in ("bench", "evidence", "pjdfstest"))]
-from mounted import ServedMount  # noqa: E402 - the folders are on the path only now
+import mount_references  # noqa: E402 - the folders are on the path only now
+from mounted import ServedMount  # noqa: E402
 from served import commit_of  # noqa: E402
 
 MIB = 1024**2
@@ -116,18 +121,29 @@ def best(rounds: list[Rates]) -> Rates:
     }
 
 
-def render(local: Rates, mounts: dict[str, Rates], rounds: int) -> str:
+def measure_reference(name: str, small: int, large: int) -> Rates:
+    """Rates of another mount."""
+    with ServedMount(ROOT) as server, tempfile.TemporaryDirectory() as folder:
+        server.bucket("other")
+        key, secret = server.root
+        with mount_references.mounted(name, Path(folder), server.endpoint, key, secret, "other") as (place, process):
+            return measure(place / "files", small, large, process)
+
+
+def render(local: Rates, mounts: dict[str, Rates], others: dict[str, Rates], rounds: int) -> str:
     lines = [
         f"{datetime.datetime.now(datetime.UTC):%Y-%m-%d %H:%M} UTC, commit {commit_of(ROOT)}, {os.cpu_count()} cores, "
         f"Linux {platform.release()}, load {os.getloadavg()[0]:.1f}; best of {rounds}, in turns.",
         "",
-        "| what | local disk | raw | pyfuse3 | raw to pyfuse3 | processor time each, raw | pyfuse3 |",
-        "|---|---|---|---|---|---|---|",
+        "| what | local disk | raw | pyfuse3 | raw to pyfuse3 | processor time each, raw | pyfuse3 |"
+        + "".join(f" {name} |" for name in others),
+        "|---|---|---|---|---|---|---|" + "---|" * len(others),
     ]
     for name, (here, _) in local.items():
         (ours, cost), (theirs, their_cost) = (mounts[transport][name] for transport in TRANSPORTS)
         line = f"| {name} | {here:,.0f} | {ours:,.0f} | {theirs:,.0f} | {ours / theirs:.2f} "
-        lines.append(f"{line}| {cost:,.0f} us | {their_cost:,.0f} us |")
+        line += f"| {cost:,.0f} us | {their_cost:,.0f} us |"
+        lines.append(line + "".join(f" {found[name][0]:,.0f} |" for found in others.values()))
     return "\n".join(lines)
 
 
@@ -145,6 +161,7 @@ def main() -> None:
     parser.add_argument("--small", type=int, default=2000, help="how many small files")
     parser.add_argument("--large", type=int, default=512, help="MiB of the large file")
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--references", type=int, default=10, help="the part of the work that others get; 0: none")
     parser.add_argument("--output", type=Path)
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
@@ -159,7 +176,12 @@ def main() -> None:
                     measure(server.bucket("bench") / "files", options.small, options.large, server.process.pid)
                 )
     found = best(local), {transport: best(rounds) for transport, rounds in mounts.items()}
-    table = render(*found, options.rounds)
+    part = options.references
+    others = {
+        name: measure_reference(name, max(options.small // part, 40), max(options.large // part, 16))
+        for name in (mount_references.installed() if part else ())
+    }
+    table = render(*found, others, options.rounds)
     print(table)
     if options.output:
         write_page(options.output, table)
