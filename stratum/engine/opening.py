@@ -69,27 +69,29 @@ def open_store(settings: Settings, now_ns: Callable[[], int], open_disk: OpenDis
     make_folder(folder)
     data = FolderDisk(-1, folder)
     known = read_store_file(data) or _from_disks(list(paths_of(settings)), open_disk)
-    paths = {**_added(known.disks), **paths_of(settings)}
-    order = sorted(paths, key=lambda path: path not in paths_of(settings))  # those of the settings first
+    named = paths_of(settings)
+    paths = {**named, **_added(known.disks, named)}  # those of the settings first
     store_id = bytes.fromhex(known.store)
     joined = join(
-        order, known.disks, store_id, created=now_ns(), open_disk=open_disk, tiers=paths, removed=known.removed
+        list(paths), known.disks, store_id, created=now_ns(), open_disk=open_disk, tiers=paths, removed=known.removed
     )
     for path, reason in joined.problems:
         log.error("%s is not used: %s", path, reason)
     if not joined.disks:
         raise ForeignDisk("none of the disks can be used: " + "; ".join(f"{p}: {why}" for p, why in joined.problems))
     replaced = _replaced(known, joined)
-    joined.absent = {  # what the settings still name, but was removed, is not missed
+    joined.absent = {  # missed is what we know, and what the settings name, unless it was removed
         slot: absent
         for slot, absent in joined.absent.items()
-        if slot in known.disks or absent.path not in known.removed.values()
+        if slot in known.disks or (Path(absent.path) in named and absent.path not in known.removed.values())
     }
     kept = {slot for slot, record in known.disks.items() if record.added}
     joined.records = {
         slot: msgspec.structs.replace(record, added=slot in kept) for slot, record in joined.records.items()
     }
     records = {**known.disks, **joined.records}
+    here = {Path(record.path) for record in records.values()}
+    paths = {path: tier for path, tier in paths.items() if path in named or path in here}  # not where one was before
     remembered = {**known.disks, **{slot: record for slot, record in joined.records.items() if slot not in replaced}}
     if remembered != known.disks:
         write_store_file(data, store_id, remembered, known.removed)
@@ -110,9 +112,11 @@ def paths_of(settings: Settings) -> dict[Path, str]:
     return {Path(path): "" for path in settings.disks} | {Path(path): WARM for path in warm}
 
 
-def _added(known: Mapping[int, DiskRecord]) -> dict[Path, str]:
-    """Where disks are that were added by command."""
-    return {Path(record.path): record.tier for record in known.values() if record.added}
+def _added(known: Mapping[int, DiskRecord], named: Mapping[Path, str]) -> dict[Path, str]:
+    """Where disks are that were added by command, and that the settings do not name, by whatever path."""
+    folders = {path.resolve() for path in named}
+    found = {Path(record.path): record.tier for record in known.values() if record.added}
+    return {path: tier for path, tier in found.items() if path.resolve() not in folders}
 
 
 def _tiers_of_slots(records: Mapping[int, DiskRecord], joined: Joined, tiers: Mapping[Path, str]) -> dict[int, str]:

@@ -123,6 +123,7 @@ class World:
         paths = [folder / "disks" / str(slot) for slot in range(DISKS + WARM_DISKS * tiers + spare)]
         self.disks = {str(path): FakeDisk(slot, name=str(path)) for slot, path in enumerate(paths)}
         self.away: set[int] = set()  # disks (by number of the path) that are not there
+        self.named = list(range(DISKS))  # disks (by number of the path) that the settings name for the hot tier
         self.clock = Clock()
 
     @property
@@ -146,7 +147,8 @@ class World:
         """Run an engine; `quiet`: without the services that work by the clock."""
         paths = [Path(path) for path in self.disks]
         warm = WarmTier(disks=tuple(paths[DISKS : DISKS + WARM_DISKS]), k=2, parity=1) if self.tiers else None
-        settings = Settings(data=self.folder / "data", disks=tuple(paths[:DISKS]), warm=warm, limits=self.limits)
+        disks = tuple(paths[number] for number in self.named)
+        settings = Settings(data=self.folder / "data", disks=disks, warm=warm, limits=self.limits)
         cold = [self.cold] if self.tiers else []
         with quiet_services() if quiet else nullcontext():
             async with open_engine(

@@ -14,8 +14,10 @@ from hypothesis import strategies as st
 
 from stratum.core.errors import Busy, Conflict, InvalidArgument, StratumError
 from stratum.engine import relocator
+from stratum.engine.engine import open_engine
 from stratum.engine.health import status
 from stratum.store.identity import NAME
+from tests.engine.conftest import ROOT, Clock, settings_for
 from tests.engine.crash import HANGS, SMALL, Fixed, Killed, World, fast_folder, kill
 from tests.engine.examination import check_files, check_records, observe, settle, volumes_of
 from tests.engine.operations import BUCKET, KEYS, LARGE, PACK, furnish, put
@@ -92,6 +94,35 @@ async def test_a_disk_is_added_while_the_store_runs_and_shards_move_onto_it(worl
         await settle(engine)
         check_files(world, engine)
         check_records(engine)
+
+
+@pytest.mark.parametrize("named", [[*range(6), 7], [7, *range(6)]])
+async def test_a_disk_that_was_added_and_is_somewhere_else_now_is_one_disk(world, named):
+    async with world.engine() as engine:
+        await furnish(engine)
+        await engine.disk_changes.add(path(world, 6))
+        before = await observe(engine, KEYS)
+    there, moved = path(world, 6), path(world, 7)
+    world.disks[moved], world.disks[there] = world.disks[there], world.disks[moved]
+    world.disks[moved].name, world.disks[there].name = moved, there
+    world.away, world.named = {6}, named
+    for _ in range(2):
+        async with world.engine() as engine:
+            assert [row.slot for row in await engine.disk_changes.list()] == list(range(7))
+            assert engine.disks.slots() == engine.disks.in_service() == list(range(7))
+            assert engine.disks.state(6).path == moved
+            assert await observe(engine, KEYS) == before
+
+
+async def test_a_disk_that_was_added_may_be_named_in_the_settings_by_another_path_to_it(tmp_path):
+    plain = settings_for(tmp_path)
+    (tmp_path / "more").mkdir()
+    async with open_engine(plain, root=ROOT, now_ns=Clock()) as engine:
+        assert await engine.disk_changes.add(str(tmp_path / "more")) == 6
+    (tmp_path / "link").symlink_to(tmp_path / "more")
+    named = replace(plain, disks=(*plain.disks, tmp_path / "link"))
+    async with open_engine(named, root=ROOT, now_ns=Clock()) as engine:
+        assert engine.disks.slots() == engine.disks.in_service() == list(range(7))
 
 
 async def test_new_volumes_go_where_there_is_room(world):
