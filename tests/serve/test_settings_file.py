@@ -78,6 +78,7 @@ def test_every_field_of_the_settings_can_be_set():
         "proxies",
         "website_domains",
         "connection",
+        "http2",
         "object_ownership",
         "tls_certificate",
         "tls_key",
@@ -107,7 +108,7 @@ def test_every_setting_is_also_an_environment_variable(key, tmp_path):
         "console.plain_http": "true",
     }
     values |= {"s3.connection": "h11", "s3.tls.certificate": "/a", "s3.tls.key": "/b", "s3.tls.self_signed": "true"}
-    values |= {"s3.object_ownership": "BucketOwnerEnforced"}
+    values |= {"s3.object_ownership": "BucketOwnerEnforced", "s3.http2": "true"}
     values |= {"s3.domains": "s3.example.org", "s3.proxies": "10.0.0.0/8,::1"}
     environment = {"STRATUM_" + key.replace(".", "_").upper(): values.get(key, "77")}
     if key == "tier.hot.disks":
@@ -118,6 +119,8 @@ def test_every_setting_is_also_an_environment_variable(key, tmp_path):
         environment["STRATUM_TIER_WARM_DISKS"] = "/w/0:/w/1:/w/2"
     if key == "s3.tls.key":
         environment["STRATUM_S3_TLS_CERTIFICATE"] = "/a"
+    if key == "s3.http2":
+        environment["STRATUM_S3_TLS_SELF_SIGNED"] = "true"
     loaded = load_settings(None, environment)
     assert loaded.sources[key].startswith("environment variable STRATUM_")
     assert loaded.settings != load_settings(None, {}).settings
@@ -159,6 +162,13 @@ def test_a_mistake_is_an_error_that_names_the_line(file, text, line, word):
     with pytest.raises(BadSettings, match=rf"line {line}\b") as caught:
         load_settings(file(text), {})
     assert word in str(caught.value)
+
+
+def test_http2_is_off_until_asked_for_and_wants_tls(file):
+    assert not load_settings(None, {}).settings.http2
+    with pytest.raises(BadSettings, match="TLS"):
+        load_settings(file("[s3]\nhttp2 = true"), {})
+    assert load_settings(file("[s3]\nhttp2 = true\n[s3.tls]\nself_signed = true"), {}).settings.http2
 
 
 def test_domains_are_lower_case_and_may_be_none_at_all(file):
