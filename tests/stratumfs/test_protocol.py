@@ -18,7 +18,7 @@ U16, U32, U64 = (some.integers(0, (1 << bits) - 1) for bits in (16, 32, 64))
 NAMES = some.binary(min_size=1, max_size=255).map(lambda raw: raw.replace(b"\0", b"x"))
 TIMES = some.integers(-(1 << 63), (1 << 63) - 1)
 
-# What linux/fuse.h of version 7.38 makes of its structs on every machine of 64 bits.
+# What linux/fuse.h of version 7.38 (COPY_OUT: 7.45) makes of its structs on every machine of 64 bits.
 SIZES = {
     "REQUEST_HEAD": 40, "ANSWER_HEAD": 16, "ENTRY_OUT": 128, "ATTR_OUT": 104, "OPEN_OUT": 16, "WRITE_OUT": 8,
     "STATFS_OUT": 80, "XATTR_OUT": 8, "LSEEK_OUT": 8, "INIT_OUT": 64, "DIRENT": 24, "INIT_IN": 16, "FORGET_IN": 8,
@@ -26,14 +26,14 @@ SIZES = {
     "MKDIR_IN": 8, "RENAME_IN": 8, "RENAME2_IN": 16, "LINK_IN": 8, "OPEN_IN": 8, "CREATE_IN": 16, "RELEASE_IN": 24,
     "FLUSH_IN": 24, "READ_IN": 40, "WRITE_IN": 40, "FSYNC_IN": 16, "SETXATTR_OLD": 8, "SETXATTR_IN": 16,
     "GETXATTR_IN": 8, "FALLOCATE_IN": 32, "LSEEK_IN": 24, "COPY_IN": 56, "INVAL_INODE": 24, "INVAL_ENTRY": 16,
-    "DELETE": 24, "FLAGS2": 4,
+    "DELETE": 24, "FLAGS2": 4, "COPY_OUT": 8,
 }  # fmt: skip
 
 
 def test_every_struct_is_as_long_as_the_kernel_has_it():
     assert {name: form.size for name, form in vars(wire).items() if isinstance(form, Struct)} == SIZES
-    assert (Op.LOOKUP, Op.INIT, Op.CREATE, Op.BATCH_FORGET, Op.READDIRPLUS, Op.LSEEK, Op.TMPFILE) == (
-        1, 26, 35, 42, 44, 46, 51,
+    assert (Op.LOOKUP, Op.INIT, Op.CREATE, Op.BATCH_FORGET, Op.READDIRPLUS, Op.LSEEK, Op.TMPFILE, Op.COPY_FILE_RANGE_64) == (
+        1, 26, 35, 42, 44, 46, 51, 53,
     )  # fmt: skip
 
 
