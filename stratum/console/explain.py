@@ -62,7 +62,8 @@ def add_explain(pages: Blueprint, engine: Engine, guard: Callable) -> None:
     @guard
     async def tier_report() -> Response:
         weeks = list(engine.tiering.report())[:WEEKS_SHOWN]
-        return answer({"mode": engine.settings.tiering.mode, "weeks": [week_of(each) for each in weeks]})
+        found = {"mode": engine.settings.tiering.mode, "weeks": [week_of(each) for each in weeks]}
+        return answer({**found, "hints": engine.tiering.status()["hints"]})
 
     @pages.get("/admin/tiers/deciding")
     @guard

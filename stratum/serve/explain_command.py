@@ -127,8 +127,19 @@ def report_command(connect: Connect) -> click.Command:
             click.echo(f"nothing to report yet; deciding: {found['mode']}")
             return
         _print_weeks(chosen)
+        _print_hints(found.get("hints", {}))
 
     return report
+
+
+def _print_hints(hints: Mapping[str, Mapping[str, Any]]) -> None:
+    """Were hints of any use?"""
+    for word, each in hints.items():
+        words = f"{each['reads_said']:.3g} full reads said, {each['reads_without']:.3g} without it"
+        click.echo(
+            f"hint {word}: {words}, {each['reads_seen']:.3g} came, in {each['days']:.0f} days of volumes: "
+            f"{'it helps' if each['helps'] else 'it misleads'}"
+        )
 
 
 def _print_weeks(weeks: list[Mapping[str, Any]]) -> None:

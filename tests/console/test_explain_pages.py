@@ -106,6 +106,13 @@ async def test_the_report_has_the_columns_of_replay(console):
     assert week["optimum"] <= week["cost"] and week["optimum"] <= week["do_nothing"] and week["sampled"] == 1
     text, _ = command(report_command, {"mode": "auto", "weeks": weeks})
     assert "REGRET" in text and "decisions regretted: 0" in text
+    hints = {
+        "hot": {"days": 7.0, "reads_said": 4.2, "reads_without": 0.5, "reads_seen": 5.0, "helps": True},
+        "cold": {"days": 30.0, "reads_said": 0.1, "reads_without": 1.0, "reads_seen": 9.0, "helps": False},
+    }
+    text, _ = command(report_command, {"mode": "auto", "weeks": weeks, "hints": hints})
+    assert "hint hot: 4.2 full reads said, 0.5 without it, 5 came, in 7 days of volumes: it helps" in text
+    assert "hint cold" in text and text.rstrip().endswith("it misleads")
     text, _ = command(report_command, {"mode": "auto", "weeks": []})
     assert "nothing to report yet" in text
 
