@@ -37,15 +37,16 @@ def pair(folder: Path, name: str, split: bool = False) -> tuple[Path, Path | Non
     return chain, secret if split else None
 
 
-def shown(tls: Tls, **client) -> tuple[int, str, str]:
+def shown(tls: Tls, *, http2: bool = False, **client) -> tuple[int, str, str]:
     """(serial number, TLS version, application protocol) of a handshake in memory."""
+    served = tls.http2_context() if http2 else tls.context()
     context = ssl.create_default_context()
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     context.set_alpn_protocols(["h2", "http/1.1"])
     for name, value in client.items():
         setattr(context, name, value)
     to_server, to_client = ssl.MemoryBIO(), ssl.MemoryBIO()
-    ours = tls.context().wrap_bio(to_server, to_client, server_side=True)
+    ours = served.wrap_bio(to_server, to_client, server_side=True)
     theirs = context.wrap_bio(to_client, to_server)
     for _ in range(4):
         for side in (theirs, ours):
@@ -81,6 +82,16 @@ def test_a_changed_file_is_for_new_handshakes_and_an_unchanged_one_is_not_read(t
     assert shown(tls)[0] == first
     tls.refresh()
     assert shown(tls)[0] != first
+
+
+def test_http2_is_agreed_on_where_it_is_asked_for_and_with_the_same_certificate(tmp_path):
+    files = pair(tmp_path, "a")
+    tls = Tls(files, certificate=files[0])
+    assert shown(tls)[2] == "http/1.1"
+    assert shown(tls, http2=True)[2] == "h2"
+    pair(tmp_path, "a")
+    tls.refresh()
+    assert shown(tls, http2=True)[0] == shown(tls)[0]
 
 
 async def test_the_files_are_looked_at_again_and_again(tmp_path, autojump_clock):

@@ -8,6 +8,8 @@ import io
 import json
 import os
 import re
+import socket
+import ssl
 
 import boto3
 import pytest
@@ -58,6 +60,30 @@ def server(request, tmp_path_factory):
         client.create_bucket(Bucket="bucket")
         yield client, folder / "data"
         client.close()
+
+
+@pytest.mark.parametrize(("http2", "of_s3"), [("true", "h2"), ("false", "http/1.1")])
+def test_http2_is_offered_by_the_endpoint_if_asked_for_and_never_by_the_console(tmp_path, http2, of_s3):
+    settings = {"STRATUM_S3_TLS_SELF_SIGNED": "true", "STRATUM_S3_HTTP2": http2}
+    console = free_port()
+    arguments = ("serve", "--data", str(tmp_path / "data"), "--s3", "127.0.0.1:0")
+    with Running(tmp_path, *arguments, STRATUM_CONSOLE_ADDRESS=f"127.0.0.1:{console}", **settings) as running:
+        port = int(running.read_until(r"^ready s3=https://\S+:(\d+).*\n")[1])
+        assert [agreed(port), agreed(console)] == [of_s3, "http/1.1"]
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return listener.getsockname()[1]
+
+
+def agreed(port: int) -> str | None:
+    """What a client that would take both agrees on."""
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    context.set_alpn_protocols(["h2", "http/1.1"])
+    with socket.create_connection(("127.0.0.1", port)) as plain, context.wrap_socket(plain) as stream:
+        return stream.selected_alpn_protocol()
 
 
 def body_of(client, key: str, **more) -> bytes:
