@@ -90,7 +90,7 @@ class Refused(NotPermitted):
     """A target will not have this version, now or later."""
 
 
-class Unreadable(StratumError):
+class Unreadable(Corrupt):
     """The bytes of a version cannot be read now."""
 
 

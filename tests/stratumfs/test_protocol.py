@@ -32,8 +32,9 @@ SIZES = {
 
 def test_every_struct_is_as_long_as_the_kernel_has_it():
     assert {name: form.size for name, form in vars(wire).items() if isinstance(form, Struct)} == SIZES
-    assert (Op.LOOKUP, Op.INIT, Op.CREATE, Op.BATCH_FORGET, Op.READDIRPLUS, Op.LSEEK, Op.TMPFILE, Op.COPY_FILE_RANGE_64) == (
-        1, 26, 35, 42, 44, 46, 51, 53,
+    assert Op.COPY_FILE_RANGE_64 == 53
+    assert (Op.LOOKUP, Op.INIT, Op.CREATE, Op.BATCH_FORGET, Op.READDIRPLUS, Op.LSEEK, Op.TMPFILE) == (
+        1, 26, 35, 42, 44, 46, 51,
     )  # fmt: skip
 
 
