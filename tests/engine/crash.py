@@ -55,7 +55,7 @@ SMALL = Limits(
 )
 
 # Reading changes nothing: a cut before or after a read is a cut between the two writes around it.
-CHANGES = {"create", "mkdir", "append", "fsync", "rename", "unlink", "fsync_directory", "commit"}
+CHANGES = {"create", "mkdir", "append", "lay_out", "fsync", "rename", "unlink", "fsync_directory", "commit"}
 
 
 class Fixed(random.Random):
