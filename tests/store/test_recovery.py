@@ -3,6 +3,7 @@
 Room: tests.
 """
 
+import os
 import random
 import shutil
 
@@ -12,8 +13,9 @@ from hypothesis import strategies as st
 
 from stratum.core.errors import CorruptJournal, DiskFailed, ForeignDisk
 from stratum.core.records import encode
+from stratum.core.txn import load
 from stratum.store import failpoints, recovery
-from stratum.store.index import Index, IndexDamaged
+from stratum.store.index import Index, IndexDamaged, find_damage, find_damaged_row
 from stratum.store.longkeys import COUNTER_KEY
 from stratum.store.recovery import closed_cleanly, decide, open_index, put_in_place
 from tests.fakes.journal import FakeReadBack, Medium
@@ -291,3 +293,29 @@ def kill_at(number, folder, medium):
     finally:
         failpoints.set_hook(None)
     return len(names) >= number
+
+
+@pytest.mark.parametrize("more", [0, 100])
+def test_an_index_that_lost_free_pages_at_its_end_is_whole_and_can_be_written_on(tmp_path, more):
+    keys = [b"b%05d" % number for number in range(2000)]
+    index = Index(tmp_path, map_bytes=1 << 26)
+    index.commit(1, [(key, encode(key, "x" * 200)) for key in keys])
+    index.commit(2, [(key, None) for key in keys[20:]])
+    for sequence in range(3, 8):
+        index.commit(sequence, [(keys[1], encode(keys[1], sequence))])
+    index.close()
+    file = tmp_path / "data.mdb"
+    os.truncate(file, file.stat().st_size // 2 // 4096 * 4096 + more)
+    assert find_damage(tmp_path) == ""
+    for sequence in range(8, 40):
+        index = Index(tmp_path, map_bytes=1 << 26)
+        assert find_damaged_row(index) == ""
+        index.commit(sequence, [(key, encode(key, str(sequence) * 60)) for key in keys[sequence::7]])
+        index.close()
+        assert find_damage(tmp_path) == ""
+    index = Index(tmp_path, map_bytes=1 << 26)
+    wanted = {key: next(s for s in range(39, 7, -1) if key in keys[s::7]) for key in keys[39:]}
+    assert index.read(lambda txn: {key: load(txn, key, str) for key in wanted}) == {
+        key: str(sequence) * 60 for key, sequence in wanted.items()
+    }
+    index.close()
