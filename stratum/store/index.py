@@ -18,6 +18,7 @@ The settings are LMDB's safe ones (sync, no writemap), but for the meta page (I1
 (lib_version 0 is that of LMDB 0.9).
 """
 
+from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from os import getpid
 from pathlib import Path
@@ -52,6 +53,7 @@ _DAMAGE = (
 
 T = TypeVar("T")
 Change = tuple[bytes, bytes | None]  # a row to put, or (None) to remove
+Remembered = OrderedDict[bytes, bytes | None]
 
 
 class IndexDamaged(Corrupt):
@@ -97,7 +99,7 @@ class RememberedRows:
 
     __slots__ = ("_below", "_rows", "scan")
 
-    def __init__(self, below: Txn, rows: dict[bytes, bytes | None]) -> None:
+    def __init__(self, below: Txn, rows: Remembered) -> None:
         self._below = below
         self._rows = rows
         self.scan = below.scan
@@ -120,13 +122,13 @@ class RememberedRows:
         raise TypeError("the index is changed by a commit")
 
 
-def remember(rows: dict[bytes, bytes | None], key: bytes, value: bytes | None) -> None:
+def remember(rows: Remembered, key: bytes, value: bytes | None) -> None:
     """Note what a row is, and let the one noted longest ago go where there is no room."""
     if len(key) + (0 if value is None else len(value)) > _REMEMBERED_BYTES:
         rows.pop(key, None)
         return
     if len(rows) >= _REMEMBERED and key not in rows:
-        del rows[next(iter(rows))]
+        rows.popitem(last=False)  # of a dict, the first is ever harder to find
     rows[key] = value
 
 
@@ -156,7 +158,7 @@ class Index:
             raise RuntimeError(f"LMDB opened with other flags than asked for: {flags}")
         self._env.reader_check()  # slots of processes that were killed
         self._held: tuple[lmdb.Transaction[bytes], RememberedRows] | None = None
-        self._remembered: dict[bytes, bytes | None] = {}
+        self._remembered: Remembered = OrderedDict()
         self._page = self._env.stat()["psize"]
 
     def read(self, query: Callable[[Txn], T]) -> T:

@@ -4,6 +4,7 @@ Room: tests.
 """
 
 import tempfile
+from collections import OrderedDict
 from contextlib import closing
 from pathlib import Path
 
@@ -59,7 +60,7 @@ def test_a_row_is_asked_for_once_be_it_there_or_not(tmp_path, monkeypatch):
 def test_what_is_remembered_is_bounded(tmp_path, monkeypatch):
     monkeypatch.setattr(index_module, "_REMEMBERED", 3)
     monkeypatch.setattr(index_module, "_REMEMBERED_BYTES", 8)
-    rows = {}
+    rows = OrderedDict()
     for number in range(6):
         index_module.remember(rows, b"%d" % number, b"v")
     index_module.remember(rows, b"long", b"too long")
