@@ -11,6 +11,11 @@ from stratum.core.tiering.settings import Tiering
 
 KIB, MIB, GIB = 1024, 1024**2, 1024**3
 
+# Of the room on a disk so much is never given to shards: it is for the journal, snapshots and the index, or a full
+# store could not even delete. The smaller of the two counts; folders on one device share one reserve.
+DISK_RESERVE_BYTES = 64 * MIB
+DISK_RESERVE_PART = 50  # of the file system, the reciprocal
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:

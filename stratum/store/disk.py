@@ -1,6 +1,6 @@
 """The one module that makes disk calls for data: a disk is a folder, and a file on it is append-only.
 
-Room: stratum/store. May import: stratum.core.errors, store.failpoints.
+Room: stratum/store. May import: core.{config, errors}, store.failpoints.
 
 Everything here blocks and is called from threads. Paths are relative to the disk's root, with `/` between
 names; "" is the root itself.
@@ -24,6 +24,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
+from stratum.core.config import DISK_RESERVE_BYTES, DISK_RESERVE_PART
 from stratum.core.errors import Busy, DiskFailed, StoreFull, StratumError
 from stratum.store import failpoints
 
@@ -32,11 +33,6 @@ Buffer = bytes | memoryview | bytearray
 IOV_MAX = 1024  # buffers that Linux takes in one call (UIO_MAXIOV)
 FOLDER_MODE = 0o700
 FILE_MODE = 0o600
-
-# Of the room on a disk so much is never given to shards: it is for the journal, snapshots and the index, or a full
-# store could not even delete. The smaller of the two counts; folders on one device share one reserve.
-RESERVE_BYTES = 64 * 1024 * 1024
-RESERVE_PART = 50  # of the file system, the reciprocal
 
 _CREATE = os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW
 _READ = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW
@@ -462,7 +458,7 @@ class FolderDisk:
         except OSError as error:
             raise self._failure(error, "space") from error
         total, free = found.f_blocks * found.f_frsize, found.f_bavail * found.f_frsize
-        reserve = min(RESERVE_BYTES, total // RESERVE_PART)
+        reserve = min(DISK_RESERVE_BYTES, total // DISK_RESERVE_PART)
         return Space(total - reserve, max(free - reserve, 0))
 
     def _stat(self, path: str, op: str) -> os.stat_result | None:
