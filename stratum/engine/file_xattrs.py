@@ -51,6 +51,7 @@ class FileXattrs:
         self._mounted = mounted
         self._bare: dict[int, None] = {}
         self.own: dict[bytes, Fact] = {}
+        self.on_wish: Callable[[Txn, int], None] = lambda txn, content: None  # a wish about a content is another now
 
     def has_none(self, number: int) -> bool:
         """Is the inode known to have no row? False may also mean: not known. Says nothing of `user.*`."""
@@ -144,6 +145,8 @@ class FileXattrs:
             elif name.startswith(SPACE):
                 inode, kept = self._with_metadata(inode, name, value, held[1] if held else "")
             save(txn, inode_key(number), msgspec.structs.replace(inode, ctime=self._mounted.now_ns()))
+            if name in WISHES:
+                self.on_wish(txn, inode.content)
             if kept:
                 save(txn, key, value)
             else:
@@ -197,6 +200,8 @@ class FileXattrs:
             kept = {meta: text for meta, text in inode.metadata.items() if held is None or meta != held[1]}
             inode = msgspec.structs.replace(inode, metadata=kept, ctime=self._mounted.now_ns())
             save(txn, inode_key(number), inode)
+            if name in WISHES:
+                self.on_wish(txn, inode.content)
             txn.delete(key)
 
         await self._mounted.meta.room()

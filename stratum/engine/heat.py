@@ -31,7 +31,7 @@ import trio
 
 from stratum.core.errors import CorruptRecord, StratumError
 from stratum.core.manifest import Span, first_at
-from stratum.core.tiering.blocks import INTEREST, WRITTEN, Touch, touch_of
+from stratum.core.tiering.blocks import INTEREST, WISHED, WRITTEN, Touch, touch_of
 from stratum.core.tiering.days import DAY_MINUTES, UTC_DAYS, Days
 from stratum.core.tiering.spikes import HALF_LIFE_MINUTES
 from stratum.core.tiering.tables import touch_key
@@ -128,6 +128,10 @@ class Heat:
     def overwritten(self, volume: int) -> None:
         """What is written into the volume took the place of something: it may be replaced again soon."""
         self._touch(volume).flags |= WRITTEN
+
+    def wished(self, volume: int) -> None:
+        """Users of the volume say something else of it now: it is to be looked at this evening."""
+        self._touch(volume).flags |= WISHED
 
     def opened(self, volume: int, who: int) -> None:
         """A process opened a file that begins in the volume: a visit, whatever the page cache answers; and interest."""

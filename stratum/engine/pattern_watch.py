@@ -46,6 +46,7 @@ class PatternWatch:
         if not self._active:
             return
         files.ahead = FileAhead(surroundings.meta, volumes, limits.cold_ahead_bytes)
+        files.xattrs.on_wish = tiering.note_wishes
         self.hours.start()
         surroundings.consequences.add(self.classes)
         tiering.classify = self.classes.type_of

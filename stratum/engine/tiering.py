@@ -104,7 +104,7 @@ class Tiering:
             heat.on_spike = self.hurry
             tiers.mover.on_moved = self.moves.note
             surroundings.overwritten = self._note_overwritten
-            surroundings.consequences.add(Rewrites(self._note_overwritten))
+            surroundings.consequences.add(Rewrites(self._note_overwritten, self.note_wishes))
 
     # --- start, service, stop -------------------------------------------------------------------------------
 
@@ -308,6 +308,13 @@ class Tiering:
             for _, run in islice(spans_in(txn, content, 0, 2**62), INTERESTING):
                 if run.extent is not None:
                     self.heat.overwritten(run.extent.volume)
+
+    def note_wishes(self, txn: Txn, content: int) -> None:
+        """Inside a change: users of a content may wish something else now, so its volumes do not wait for their day."""
+        if self.heat.on and content:
+            for _, run in islice(spans_in(txn, content, 0, 2**62), INTERESTING):
+                if run.extent is not None:
+                    self.heat.wished(run.extent.volume)
 
     async def export(self, after: int, days: int) -> dict[str, object]:
         """A page of what is known of reads, as plain values (engine.tiering_export)."""

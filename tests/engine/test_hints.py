@@ -3,6 +3,7 @@
 from datetime import date, timedelta
 
 import pytest
+from msgspec.structs import replace
 
 from stratum.core.config import MIB
 from stratum.core.errors import InvalidArgument
@@ -133,3 +134,25 @@ async def test_hints_are_judged_by_what_was_read(tmp_path):
         found = store.engine.tiering.status()["hints"]
         assert found["cold"]["helps"] and not found["hot"]["helps"]
         assert 2 <= found["cold"]["days"] <= 6 and found["hot"]["reads_seen"] == 0
+
+
+@pytest.mark.parametrize("where", ["tags", "xattr"])
+async def test_a_wish_of_later_is_heard_the_same_evening_and_not_when_its_volume_is_due(tmp_path, where):
+    async with deciding_engine(tmp_path) as store:
+        await store.put("films/a")
+        await store.days(40)
+        assert await store.tier("films/a") == "cold"
+        for pin in ("warm", "hot"):
+            if where == "tags":
+                tags = {"stratum-pin": pin}
+                change = lambda inode: replace(inode, tags=tags)  # noqa: E731, B023 - runs at once
+                await store.engine.objects.amend("bucket", b"films/a", None, change, "ObjectTagging:Put")
+            else:
+                number = (await store.engine.objects.head("bucket", b"films/a")).inode_number
+                await store.engine.files.xattrs.set(number, b"user.stratum.pin", pin.encode())
+            await store.days()
+            assert await store.tier("films/a") == pin
+        if where == "xattr":
+            await store.engine.files.xattrs.remove(number, b"user.stratum.pin")
+            await store.days(2)
+            assert await store.tier("films/a") != "hot"

@@ -38,7 +38,7 @@ _GROUP = struct.Struct("<I")
 _TOUCH_VERSION = 1
 _TOUCH = struct.Struct("<BIQQBHf")
 
-INTEREST, WRITTEN = 1, 2  # flags of a touch
+INTEREST, WRITTEN, WISHED = 1, 2, 4  # flags of a touch
 
 
 def block_key(last: int) -> bytes:
