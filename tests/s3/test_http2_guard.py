@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from stratum.core.config import Limits
-from stratum.s3.http2_guard import BATCH, PREFACE, Calm, Guard, Kind
+from stratum.s3.http2_guard import BATCH, CONTINUATIONS, PREFACE, Calm, Guard, Kind
 from tests.s3.connections import ToyDoor
 from tests.s3.http2_connections import client, connected, frame, head
 
@@ -110,6 +110,22 @@ def test_room_for_what_we_sent_may_be_said_often():
     for _ in range(5000):
         guard.sent(1024)
         list(guard.batches(frame(8, 0, bytes(4)) * 2, 0.0))
+
+
+def test_a_header_block_has_a_size_and_so_many_frames():
+    begun, more = bytes(PREFACE) + frame(1, 1, b"\x82"), frame(9, 1)
+    assert verdict([begun, more * CONTINUATIONS, frame(9, 1, b"", 4)], CALM)[1] is None
+    assert verdict([begun, more * (CONTINUATIONS + 1)], CALM)[1] == h2.errors.ErrorCodes.ENHANCE_YOUR_CALM
+    large = frame(9, 1, bytes(CALM.header_bytes // 4))
+    assert verdict([begun, large * 3], CALM)[1] is None
+    assert verdict([begun, large * 4], CALM)[1] == h2.errors.ErrorCodes.ENHANCE_YOUR_CALM
+
+
+def test_trailers_on_one_stream_again_and_again_are_too_many():
+    """On a stream that was reset, h2 would decode each of them and answer it."""
+    begun, more = bytes(PREFACE) + frame(1, 1, b"\x82", 5), frame(1, 1, b"\x82", 5)
+    assert verdict([begun, more * CALM.http2_resets], CALM)[1] is None
+    assert verdict([begun, more * (CALM.http2_resets + 1)], CALM)[1] == h2.errors.ErrorCodes.ENHANCE_YOUR_CALM
 
 
 def test_a_promise_is_no_clients_to_make():
