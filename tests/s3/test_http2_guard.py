@@ -114,8 +114,8 @@ def test_room_for_what_we_sent_may_be_said_often():
 
 def test_a_header_block_has_a_size_and_so_many_frames():
     begun, more = bytes(PREFACE) + frame(1, 1, b"\x82"), frame(9, 1)
-    assert verdict([begun, more * CONTINUATIONS, frame(9, 1, b"", 4)], CALM)[1] is None
-    assert verdict([begun, more * (CONTINUATIONS + 1)], CALM)[1] == h2.errors.ErrorCodes.ENHANCE_YOUR_CALM
+    assert verdict([begun, more * (CONTINUATIONS - 1), frame(9, 1, b"", 4)], CALM)[1] is None
+    assert verdict([begun, more * CONTINUATIONS, more], CALM)[1] == h2.errors.ErrorCodes.ENHANCE_YOUR_CALM
     large = frame(9, 1, bytes(CALM.header_bytes // 4))
     assert verdict([begun, large * 3], CALM)[1] is None
     assert verdict([begun, large * 4], CALM)[1] == h2.errors.ErrorCodes.ENHANCE_YOUR_CALM
