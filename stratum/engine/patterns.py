@@ -117,7 +117,8 @@ class Patterns:
         reader = self._reader(volume, who, start)
         what = reader.take(start, stop)
         self._patterns.use(volume).note(self._today(), what, streams=reader.streams)
-        self._pages.changed(volume)
+        if what:
+            self._pages.changed(volume)
         if reader.streams and self._volumes.held.far and stop + self._limits.cold_ahead_bytes // 2 > reader.asked:
             self._read_ahead(volume, reader, stop)
 
