@@ -15,7 +15,7 @@ from collections.abc import Callable, Collection, Sequence
 import trio
 
 from stratum.core.config import Limits
-from stratum.core.errors import InvalidArgument, ReadOnly, StratumError, TooFewDisks
+from stratum.core.errors import InvalidArgument, ReadOnly, StoreFull, StratumError, TooFewDisks
 from stratum.core.placement import pack
 from stratum.core.records import Extent
 from stratum.store.open_volume import OpenVolume, VolumeBroken
@@ -149,7 +149,8 @@ class Packs:
             if volume.lost or volume.bytes_in >= self._limits.volume_bytes:
                 self._retire()
             return packed.extents(volume.number, at)
-        raise TooFewDisks("no volume could take the bytes durably")
+        message = "no volume could take the bytes durably"
+        raise StoreFull(message) if full else TooFewDisks(message)
 
     def _open(self, full: Collection[int]) -> OpenVolume:
         if self._closed:

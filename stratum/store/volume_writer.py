@@ -16,7 +16,7 @@ from typing import Protocol
 import trio
 
 from stratum.core.config import Limits
-from stratum.core.errors import ReadOnly, TooFewDisks, TooFewShards
+from stratum.core.errors import ReadOnly, StoreFull, TooFewDisks, TooFewShards
 from stratum.core.layout import merge, stripe
 from stratum.core.records import Extent
 from stratum.store.open_volume import OpenVolume, VolumeBroken
@@ -153,7 +153,7 @@ class VolumeWriter:
                 self._filling = None
                 await self._seal(part)
             return
-        raise TooFewDisks("no volume could take the bytes")
+        raise self._refusal("no volume could take the bytes")
 
     def _begin(self) -> _Part:
         part = self._filling = _Part(self._home.begin(self._avoid))
@@ -177,9 +177,9 @@ class VolumeWriter:
 
     async def _replace(self, part: _Part, error: VolumeBroken) -> None:
         """Write again what rests in a broken volume (W3)."""
-        if self._attempts <= 1:
-            raise TooFewDisks(str(error)) from error
         self._avoid |= error.full
+        if self._attempts <= 1:
+            raise self._refusal(str(error)) from error
         copy = VolumeWriter(self._home, self._limits, self._k, self._avoid, self._attempts - 1)
         try:
             for extent in part.extents:
@@ -198,7 +198,11 @@ class VolumeWriter:
             for start in range(0, extent.length, step):
                 await copy.write(await self._home.read(extent, start, min(start + step, extent.length)))
         except TooFewShards as error:
-            raise TooFewDisks(f"disks failed under a stream: {error}") from error
+            raise self._refusal(f"disks failed under a stream: {error}") from error
+
+    def _refusal(self, message: str) -> StoreFull | TooFewDisks:
+        """Why the bytes cannot be taken: if any disk was full, that."""
+        return StoreFull(message) if self._avoid else TooFewDisks(message)
 
     async def _finish_parts(self) -> list[_Part]:
         self._check()
