@@ -127,7 +127,7 @@ class Patterns:
         reader = self._readers.use(hash((who, volume)))
         if reader.stop < 0:
             lately = self._lately.use(who)
-            before = next((each for each in lately if each.goes_on(start)), None)
+            before = next((each for each in reversed(lately) if each.goes_on(start)), None)  # mostly the latest
             if before is not None:
                 reader.stop, reader.streak, reader.asked = before.stop, before.streak, before.asked
             lately.append(reader)
