@@ -72,7 +72,7 @@ async def test_what_df_promises_can_be_written_and_a_full_store_can_still_be_emp
             promised = engine.files.attributes.room().free
             assert promised == engine.disk_changes.capacities()["hot"].free_bytes  # as the console says it
             count = await fill(engine, b"large", 512 * KIB)
-            assert count * 512 * KIB == pytest.approx(promised, rel=0.04)
+            assert count * 512 * KIB == pytest.approx(promised, rel=0.08)
             with trio.fail_after(60):
                 while engine.files.attributes.room().free > promised // 20:
                     await trio.sleep(0.01)
