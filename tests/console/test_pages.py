@@ -40,6 +40,7 @@ GUARDED = [
     ("POST", "/-/admin/tiers/explain"),
     ("GET", "/-/admin/tiers/report"),
     ("GET", "/-/admin/tiers/deciding"),
+    ("POST", "/-/admin/tiers/export"),
     ("GET", "/-/admin/tiers/policy/x"),
     ("PUT", "/-/admin/tiers/policy/x"),
     ("DELETE", "/-/admin/tiers/policy/x"),

@@ -367,6 +367,13 @@ async def test_a_commit_of_the_index_that_fails_stops_writes_but_not_reads(world
     async with world.engine() as engine:
         failpoints.set_hook(no_commits)
         try:
+            acknowledged = True
+            try:  # the journal has it, and is mostly heard of before the index
+                await put(engine, KEY, INLINE)
+            except ReadOnly:
+                acknowledged = False
+            while engine.meta.failed is None:
+                await trio.lowlevel.checkpoint()
             for size in (INLINE, PACK, LARGE):
                 with pytest.raises(ReadOnly):
                     await put(engine, KEY, size)
@@ -381,7 +388,8 @@ async def test_a_commit_of_the_index_that_fails_stops_writes_but_not_reads(world
         await settle(engine)
         check_files(world, engine)
         found = await observe(engine, KEYS)
-        found.objects.pop((BUCKET, KEY), None)  # the first put: its commit is in the journal
+        first = found.objects.pop((BUCKET, KEY), None)  # the first put: its commit is in the journal
+        assert first is not None or not acknowledged
         assert found == state
 
 
