@@ -14,7 +14,7 @@ from stratum.s3 import form as form_module
 from stratum.s3.sigv4 import signing_key
 from tests.engine.conftest import ROOT
 
-LATER = 600
+LATER = 6 * 3600  # some are made before the first test runs
 BOUNDARY = "----a-boundary"
 
 

@@ -432,7 +432,9 @@ async def test_what_cannot_be_read_stops_nobody_and_goes_once_it_can_be(tmp_path
         with trio.fail_after(30):
             while await status(near, "b") != "COMPLETED":
                 await trio.sleep(0.005)
-        assert near.engine.replications.standing["far/there!later"].trouble
+        with trio.fail_after(30):
+            while not near.engine.replications.standing["far/there!later"].trouble:
+                await trio.sleep(0.005)
         broken = False
         await settled(near)
         assert await status(near, "a") == "COMPLETED"

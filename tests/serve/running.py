@@ -3,6 +3,7 @@
 import os
 import re
 import selectors
+import signal
 import subprocess
 import sys
 import time
@@ -54,6 +55,7 @@ class Running:
             cwd=folder,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
+            preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL),  # also where these tests run under nohup
         )
         os.set_blocking(self.process.stdout.fileno(), False)
 

@@ -151,10 +151,10 @@ def _held(
     fees = [t.move_in_usd_per_object + t.request_usd for t in book.tiers]
     small = a.where(s.tier == wish, False, a.smaller(p.floor_days, s.remaining) * saving < picked(a, wish, fees))
     warming = a.where(down, s.age < a.smaller(p.warm_up_share * back, p.warm_up_days), False)
-    rested = s.resident >= a.smaller(p.residence_share * back, p.horizon_days)
+    rested = s.resident >= a.smaller(p.residence_share * back, a.smaller(p.horizon_days, s.remaining))
     came_up = a.where(down, s.came_from > s.tier, False)
     undoes = a.where(up, s.came_from == wish, False)
-    early = a.where(undoes, s.resident < a.smaller(back, p.horizon_days), False)
+    early = a.where(undoes, s.resident < a.smaller(back, a.smaller(p.horizon_days, s.remaining)), False)
     cold = a.where(down, wish == COLD, False)
     tests = (
         small,
