@@ -20,6 +20,7 @@ import struct
 from collections.abc import Callable, Coroutine, Generator, Iterable
 from contextlib import suppress
 from pathlib import Path
+from time import perf_counter
 from types import coroutine
 from typing import Any, TypeVar
 
@@ -37,8 +38,11 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 TASKS = 128  # requests under way; the largest takes 1 MiB
-AT_ONCE = 32  # requests answered in one turn of the loop
+AT_ONCE = 16  # requests answered in one turn of the loop
+SOON_S = 80e-6  # so long the next request is looked for before the loop is left to wait for it
+SHORT_WAIT_S = 400e-6  # what waiting for a request may take for the next one to be looked for
 MAX_BACKGROUND = 64  # requests the kernel sends ahead, instead of 12
+SPARE_PROCESSOR = len(os.sched_getaffinity(0)) > 1
 GONE = {errno.ENODEV, errno.ECONNABORTED}  # unmounted
 
 # What goes on about what is open already, and about the conversation: with `allow_root`, too, whoever caused it.
@@ -107,6 +111,8 @@ class RawSession:
         self._tasks = 0
         self._resting = trio.lowlevel.ParkingLot()
         self._led = False  # does a task lead?
+        self._busy = False  # did the last request come soon after the one before?
+        self._under_way = 0  # requests that wait for something
         self._over = trio.Event()
         self._interruptible: dict[int, trio.CancelScope] = {}  # by request: reads that wait for something
 
@@ -174,7 +180,7 @@ class RawSession:
         """Answer requests until one had to wait for something: by then somebody else leads, or nobody (D1)."""
         while not self._over.is_set():
             for _ in range(AT_ONCE):
-                request = self._next()
+                request = self._next() or self._next_soon()
                 if request is None:
                     break
                 if await self._serve_one(request, scope):
@@ -183,8 +189,13 @@ class RawSession:
                 await trio.lowlevel.checkpoint()
                 continue
             if not self._over.is_set():
-                with suppress(trio.ClosedResourceError):  # of `end`
-                    await trio.lowlevel.wait_readable(self._device)
+                await self._wait_for_one()
+
+    async def _wait_for_one(self) -> None:
+        begun = perf_counter()
+        with suppress(trio.ClosedResourceError):  # of `end`
+            await trio.lowlevel.wait_readable(self._device)
+        self._busy = perf_counter() - begun < SHORT_WAIT_S
 
     def _next(self) -> Request | None:
         """The next request; None if there is none now, or will never be."""
@@ -203,6 +214,22 @@ class RawSession:
                 self.end()
                 return None
 
+    def _next_soon(self) -> Request | None:
+        """The next request of whoever asks one after the other, if it comes at once.
+
+        To wait for it would cost more than to answer it: a turn of the loop, and a processor that has gone to sleep
+        and is woken again. Nobody is kept from the second processor, and nothing else waits for an answer meanwhile.
+        """
+        if not self._busy or self._under_way or not SPARE_PROCESSOR:
+            return None
+        until = perf_counter() + SOON_S
+        while perf_counter() < until and not self._over.is_set():
+            request = self._next()
+            if request is not None:
+                return request
+        self._busy = False
+        return None
+
     async def _serve_one(self, request: Request, scope: trio.CancelScope) -> bool:
         """Answer one request; return whether the lead was given away meanwhile. `scope`: what an interrupt cancels."""
         waited = False
@@ -211,6 +238,7 @@ class RawSession:
         def waits() -> None:
             nonlocal waited
             waited = True
+            self._under_way += 1
             if head.opcode == Op.READ:
                 self._interruptible[head.unique] = scope
             self._call_for_a_leader()
@@ -220,6 +248,7 @@ class RawSession:
             answer = await staying(self._answer(*request), waits)
         finally:
             if waited:
+                self._under_way -= 1
                 self._interruptible.pop(head.unique, None)
             if answer is not None:
                 self._send(answer)

@@ -10,6 +10,7 @@ import shutil
 import socket
 import subprocess
 from contextlib import asynccontextmanager
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -272,6 +273,59 @@ async def test_the_end_waits_for_what_is_under_way():
         talking.end()
         slow.go.set()
         assert await answer_on(kernel) == (1, 0)
+
+
+async def test_who_asks_one_after_the_other_is_answered_without_waiting_and_others_get_their_turns(monkeypatch):
+    monkeypatch.setattr("stratumfs.raw.SPARE_PROCESSOR", True)
+    monkeypatch.setattr("stratumfs.raw.SOON_S", 0.2)
+    monkeypatch.setattr("stratumfs.raw.AT_ONCE", 4)
+    monkeypatch.setattr("stratumfs.raw.SHORT_WAIT_S", 60.0)
+    waits, turns = count(), count()
+    wait_for_one = RawSession._wait_for_one
+
+    async def waiting(self):
+        next(waits)
+        await wait_for_one(self)
+
+    monkeypatch.setattr(RawSession, "_wait_for_one", waiting)
+
+    def ask(kernel):
+        for unique in range(1, 201):
+            kernel.send(request(Op.LOOKUP, unique, b"name\0"))
+            assert wire.ANSWER_HEAD.unpack_from(kernel.recv(1 << 16))[1:] == (0, unique)
+
+    async def take_turns():
+        while True:
+            next(turns)
+            await trio.lowlevel.checkpoint()
+
+    kernel, device = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    device.setblocking(False)
+    talking = session(Slow())
+    talking._device = device.fileno()
+    with kernel, device:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(talking.serve)
+            nursery.start_soon(take_turns)
+            await trio.to_thread.run_sync(ask, kernel)
+            talking.end()
+            nursery.cancel_scope.cancel()
+    assert next(waits) < 20
+    assert next(turns) >= 200 // 4
+
+
+def test_the_next_request_is_not_looked_for_while_one_waits_or_after_a_pause_or_on_a_single_processor(monkeypatch):
+    talking = session(Slow())
+    monkeypatch.setattr(talking, "_next", lambda: pytest.fail("it was looked for"))
+    for busy, under_way, spare in ((False, 0, True), (True, 1, True), (True, 0, False)):
+        monkeypatch.setattr("stratumfs.raw.SPARE_PROCESSOR", spare)
+        talking._busy, talking._under_way = busy, under_way
+        assert talking._next_soon() is None
+    monkeypatch.setattr("stratumfs.raw.SPARE_PROCESSOR", True)
+    monkeypatch.setattr(talking, "_next", lambda: None)
+    talking._busy, talking._under_way = True, 0
+    assert talking._next_soon() is None
+    assert not talking._busy  # not again before one comes soon
 
 
 async def test_what_is_no_request_is_passed_over(caplog):
