@@ -81,7 +81,9 @@ class Batches:
         if batch is None:
             raise ReadOnly(self.hindrance or f"there is no batch {ticket}")
         if batch is self.open:
-            self.want(batch)
+            batch.wanted = True
+            await trio.lowlevel.cancel_shielded_checkpoint()  # so that tasks woken together share it
+            self._publish()
         await batch.answered.wait()
         if batch.error is not None or ticket > self.durable:
             raise ReadOnly(batch.error or self.hindrance)
