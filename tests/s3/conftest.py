@@ -30,21 +30,25 @@ ASKED = os.environ.get("STRATUM_TEST_CONNECTION", "httptools")
 CONNECTIONS = ["httptools", "h11", "tls", "h2"] if ASKED == "both" else [ASKED]
 # Over TLS clients frame bodies in other ways: nested chunks with trailers come only there.
 STREAMING = {"test_bad_input", "test_checksums", "test_door", "test_encryption", "test_form", "test_presigned"}
+# HTTP/2 is an option that is off: every test of the door runs over it when it is asked for, in every run these.
+IN_HTTP2 = {"test_checksums", "test_door"}
 
 
 def pytest_collection_modifyitems(config, items):
-    """Leave out what TLS makes no difference to, unless it was asked for."""
+    """Leave out what TLS and HTTP/2 make no difference to, unless it was asked for."""
     if ASKED != "both":
         return
-    left_out = [item for item in items if _only_over_tls(item) and item.path.stem not in STREAMING]
+    left_out = [item for item in items if item.path.stem not in _wanted(item)]
     dropped = set(left_out)
     items[:] = [item for item in items if item not in dropped]
     config.hook.pytest_deselected(items=left_out)
 
 
-def _only_over_tls(item) -> bool:
+def _wanted(item) -> set[str]:
+    """The modules whose tests are to run over the connection of `item`."""
     spec = getattr(item, "callspec", None)
-    return spec is not None and spec.params.get("connection") in ("tls", "h2")
+    connection = spec.params.get("connection") if spec is not None else None
+    return {"tls": STREAMING, "h2": IN_HTTP2}.get(connection, {item.path.stem})
 
 
 class Endpoint:
