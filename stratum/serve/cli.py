@@ -17,7 +17,7 @@ from stratum.serve.credentials_file import metrics_token, root_credential
 from stratum.serve.disk_commands import disk_group
 from stratum.serve.explain_command import explain_command
 from stratum.serve.kms_commands import kms_group
-from stratum.serve.options import load, reports_errors, s3_option, with_store_options
+from stratum.serve.options import json_option, load, reports_errors, s3_option, with_store_options
 from stratum.serve.quota_commands import quota_group
 from stratum.serve.replay_command import replay_command
 from stratum.serve.role_commands import role_group
@@ -27,8 +27,6 @@ from stratum.serve.store_lock import holder_of
 from stratum.serve.tenant_commands import tenant_group
 from stratum.serve.tier_commands import tier_group
 from stratum.serve.user_commands import policy_group, user_group
-
-as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -71,7 +69,7 @@ def serve(guide: bool, **options: Any) -> None:
 @main.command()
 @with_store_options
 @s3_option
-@as_json
+@json_option
 @reports_errors
 def status(as_json: bool, **options: Any) -> None:
     """Show doors, disks, redundancy and counts of the running server.
@@ -113,7 +111,7 @@ def key() -> None:
 @click.option("--secret-key-file", type=click.File(), help='The secret key of --access-key; "-": standard input.')
 @with_store_options
 @s3_option
-@as_json
+@json_option
 @reports_errors
 def create_key(name: str, user: str, access_key: str, secret_key_file: Any, as_json: bool, **options: Any) -> None:
     """Make an access key. NAME is a note for you, e.g. the program or person it is for."""
@@ -131,7 +129,7 @@ def create_key(name: str, user: str, access_key: str, secret_key_file: Any, as_j
 @key.command("list")
 @with_store_options
 @s3_option
-@as_json
+@json_option
 @reports_errors
 def list_keys(as_json: bool, **options: Any) -> None:
     """List the access keys, without their secrets. The root key is not among them."""
@@ -186,7 +184,7 @@ def create_bucket(name: str, **options: Any) -> None:
 @bucket.command("list")
 @with_store_options
 @s3_option
-@as_json
+@json_option
 @reports_errors
 def list_buckets(as_json: bool, **options: Any) -> None:
     """List the buckets, by name."""
@@ -214,7 +212,7 @@ def config() -> None:
 @click.option("--running", is_flag=True, help="Ask the running server, instead of showing what a start would use.")
 @with_store_options
 @s3_option
-@as_json
+@json_option
 @reports_errors
 def show_config(running: bool, as_json: bool, **options: Any) -> None:
     """Show every setting with its value and where it comes from.

@@ -1,24 +1,18 @@
 """`stratum disk`: add, list, empty and remove the disks of a running store.
 
-Room: stratum/serve. May import: serve.{admin_client, options, settings_file, show}.
+Room: stratum/serve. May import: serve.{options, show}.
 """
 
 import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import click
 from rich.filesize import decimal
 
 from stratum.serve import show
-from stratum.serve.admin_client import AdminClient
-from stratum.serve.options import load, reports_errors, s3_option, with_store_options
-from stratum.serve.settings_file import Loaded
-
-Connect = Callable[[Loaded], AdminClient]
-
-_as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
+from stratum.serve.options import Connect, json_option, load, reports_errors, s3_option, with_store_options
 
 
 def disk_group(connect: Connect) -> click.Group:
@@ -61,7 +55,7 @@ def _list(connect: Connect) -> click.Command:
     @click.command("list")
     @with_store_options
     @s3_option
-    @_as_json
+    @json_option
     @reports_errors
     def list_disks(as_json: bool, **options: Any) -> None:
         """Show the disks, what is on them, and what they can hold together."""

@@ -1,10 +1,10 @@
 """`stratum explain`, `stratum tier report` and `stratum tier policy`: why data is where it is, and what that came to.
 
-Room: stratum/serve. May import: serve.{admin_client, options, settings_file, show}.
+Room: stratum/serve. May import: serve.{options, show}.
 """
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
@@ -12,14 +12,9 @@ import click
 from rich.filesize import decimal
 
 from stratum.serve import show
-from stratum.serve.admin_client import AdminClient
-from stratum.serve.options import load, reports_errors, s3_option, with_store_options
-from stratum.serve.settings_file import Loaded
+from stratum.serve.options import Connect, json_option, load, reports_errors, s3_option, with_store_options
 
-Connect = Callable[[Loaded], AdminClient]
 TURNS_SHOWN = 6
-
-_as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
 
 
 def explain_command(connect: Connect) -> click.Command:
@@ -31,7 +26,7 @@ def explain_command(connect: Connect) -> click.Command:
     @click.option("--version-id", "version", default="", help="Of a version that is not the current one.")
     @with_store_options
     @s3_option
-    @_as_json
+    @json_option
     @reports_errors
     def explain(object_url: str, at: str, version: str, as_json: bool, **options: Any) -> None:
         """Say why an object is in the tier it is in, what each tier would cost, and what would change it.
@@ -110,7 +105,7 @@ def report_command(connect: Connect) -> click.Command:
     @click.option("--weeks", default=4, show_default=True, help="How many weeks to show.")
     @with_store_options
     @s3_option
-    @_as_json
+    @json_option
     @reports_errors
     def report(weeks: int, as_json: bool, **options: Any) -> None:
         """Show what tiering cost last week, the best possible in hindsight, and which moves are regretted.
@@ -177,7 +172,7 @@ def policy_command(connect: Connect) -> click.Command:
     @click.option("--clear", is_flag=True, help="Forget what the bucket said.")
     @with_store_options
     @s3_option
-    @_as_json
+    @json_option
     @reports_errors
     def policy(
         bucket: str, mode: str | None, pin: str | None, no_cold: bool | None, max_latency: float | None, clear: bool,

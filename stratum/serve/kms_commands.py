@@ -1,20 +1,15 @@
 """`stratum kms`: the key store of SSE-KMS.
 
-Room: stratum/serve. May import: serve.{admin_client, options, settings_file, show}.
+Room: stratum/serve. May import: serve.{options, show}.
 """
 
 import json
-from collections.abc import Callable
 from typing import Any
 
 import click
 
 from stratum.serve import show
-from stratum.serve.admin_client import AdminClient
-from stratum.serve.options import load, reports_errors, s3_option, with_store_options
-from stratum.serve.settings_file import Loaded
-
-Connect = Callable[[Loaded], AdminClient]
+from stratum.serve.options import Connect, load, reports_errors, s3_option, with_store_options
 
 
 def kms_group(connect: Connect) -> click.Group:

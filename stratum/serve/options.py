@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 import click
 
 from stratum.core.errors import StratumError
-from stratum.serve.admin_client import Refused, Unreachable
+from stratum.serve.admin_client import AdminClient, Refused, Unreachable
 from stratum.serve.credentials_file import BadCredentials
 from stratum.serve.master_key import BadMasterKey
 from stratum.serve.mountpoint import BadMountpoint
@@ -38,6 +38,10 @@ NOT_OUR_FAULT = (
 )
 
 Command = Callable[..., Any]
+Connect = Callable[[Loaded], AdminClient]
+"""Finds the running server of a store."""
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
 
 
 def with_store_options(command: Command) -> Command:

@@ -1,24 +1,18 @@
 """`stratum quota`: what buckets and users hold, and the most they may.
 
-Room: stratum/serve. May import: serve.{admin_client, options, settings_file, settings_values, show}.
+Room: stratum/serve. May import: serve.{options, settings_values, show}.
 """
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import click
 from rich.filesize import decimal
 
 from stratum.serve import show
-from stratum.serve.admin_client import AdminClient
-from stratum.serve.options import load, reports_errors, s3_option, with_store_options
-from stratum.serve.settings_file import Loaded
+from stratum.serve.options import Connect, json_option, load, reports_errors, s3_option, with_store_options
 from stratum.serve.settings_values import Malformed, parse_count
-
-Connect = Callable[[Loaded], AdminClient]
-
-_as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
 
 
 def quota_group(connect: Connect) -> click.Group:
@@ -87,7 +81,7 @@ def _show(connect: Connect) -> click.Command:
     @click.option("--user", default="", help="Canonical id of a user: only it, and its buckets.")
     @with_store_options
     @s3_option
-    @_as_json
+    @json_option
     @reports_errors
     def show_quotas(bucket: str, user: str, as_json: bool, **options: Any) -> None:
         """Show what every bucket and every owner holds and may hold, or only one of them."""
@@ -134,7 +128,7 @@ def _verify(connect: Connect) -> click.Command:
     @click.option("--repair", is_flag=True, help="Set the counters to what was counted.")
     @with_store_options
     @s3_option
-    @_as_json
+    @json_option
     @reports_errors
     def verify(repair: bool, as_json: bool, **options: Any) -> None:
         """Count everything anew, while the store is in use, and compare. The exit code is 1 if anything is wrong."""

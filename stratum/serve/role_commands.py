@@ -1,23 +1,16 @@
 """`stratum role`: what somebody may be let in as for a while, and who that may be.
 
-Room: stratum/serve. May import: serve.{admin_client, options, settings_file, show}.
+Room: stratum/serve. May import: serve.{options, show}.
 """
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import click
 
 from stratum.serve import show
-from stratum.serve.admin_client import AdminClient
-from stratum.serve.options import load, reports_errors, s3_option, with_store_options
-from stratum.serve.settings_file import Loaded
-
-Connect = Callable[[Loaded], AdminClient]
-
-_as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
+from stratum.serve.options import Connect, json_option, load, reports_errors, s3_option, with_store_options
 
 
 def role_group(connect: Connect) -> click.Group:
@@ -94,7 +87,7 @@ def _list(connect: Connect) -> click.Command:
     @click.command("list")
     @with_store_options
     @s3_option
-    @_as_json
+    @json_option
     @reports_errors
     def list_roles(as_json: bool, **options: Any) -> None:
         """List the roles, by name."""

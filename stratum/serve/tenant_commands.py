@@ -1,23 +1,16 @@
 """`stratum tenant`: accounts that know nothing of each other.
 
-Room: stratum/serve. May import: serve.{admin_client, options, settings_file, show}.
+Room: stratum/serve. May import: serve.{options, show}.
 """
 
 import json
-from collections.abc import Callable
 from typing import Any
 
 import click
 from rich.filesize import decimal
 
 from stratum.serve import show
-from stratum.serve.admin_client import AdminClient
-from stratum.serve.options import load, reports_errors, s3_option, with_store_options
-from stratum.serve.settings_file import Loaded
-
-Connect = Callable[[Loaded], AdminClient]
-
-_as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
+from stratum.serve.options import Connect, json_option, load, reports_errors, s3_option, with_store_options
 
 
 def tenant_group(connect: Connect) -> click.Group:
@@ -42,7 +35,7 @@ def _add(connect: Connect) -> click.Command:
     @click.option("--email", default="", help="E-mail address that an ACL may grant to.")
     @with_store_options
     @s3_option
-    @_as_json
+    @json_option
     @reports_errors
     def add(name: str, tenant: str, email: str, as_json: bool, **options: Any) -> None:
         """Make the tenant NAME, and the first key of its root."""
@@ -62,7 +55,7 @@ def _list(connect: Connect) -> click.Command:
     @click.command("list")
     @with_store_options
     @s3_option
-    @_as_json
+    @json_option
     @reports_errors
     def list_tenants(as_json: bool, **options: Any) -> None:
         """List the tenants, and what each has."""

@@ -1,11 +1,11 @@
 """`stratum tier`: where data is, and moving it by hand.
 
-Room: stratum/serve. May import: serve.{admin_client, explain_command, options, settings_file, show, tier_export}.
+Room: stratum/serve. May import: serve.{admin_client, explain_command, options, show, tier_export}.
 """
 
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import click
@@ -14,14 +14,11 @@ from rich.filesize import decimal
 from stratum.serve import show
 from stratum.serve.admin_client import AdminClient
 from stratum.serve.explain_command import policy_command, report_command
-from stratum.serve.options import load, reports_errors, s3_option, with_store_options
-from stratum.serve.settings_file import Loaded
+from stratum.serve.options import Connect, json_option, load, reports_errors, s3_option, with_store_options
 from stratum.serve.tier_export import export_command
 
-Connect = Callable[[Loaded], AdminClient]
 POLL_SECONDS = 0.25
 
-_as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
 _version = click.option("--version-id", "version", default="", help="Of a version that is not the current one.")
 
 
@@ -48,7 +45,7 @@ def _list(connect: Connect) -> click.Command:
     @click.command("list")
     @with_store_options
     @s3_option
-    @_as_json
+    @json_option
     @reports_errors
     def list_tiers(as_json: bool, **options: Any) -> None:
         """List the tiers with what they hold, and the backends behind them."""
@@ -70,7 +67,7 @@ def _status(connect: Connect) -> click.Command:
     @click.command("status")
     @with_store_options
     @s3_option
-    @_as_json
+    @json_option
     @reports_errors
     def tier_status(as_json: bool, **options: Any) -> None:
         """Show moves: waiting, under way, put off and why, done since the start; and what backends lost."""
@@ -100,7 +97,7 @@ def _show(connect: Connect) -> click.Command:
     @_version
     @with_store_options
     @s3_option
-    @_as_json
+    @json_option
     @reports_errors
     def show_object(object_url: str, version: str, as_json: bool, **options: Any) -> None:
         """Show the tier of an object, and what shares its volumes."""
@@ -133,7 +130,7 @@ def _move(connect: Connect) -> click.Command:
     @_version
     @with_store_options
     @s3_option
-    @_as_json
+    @json_option
     @reports_errors
     def move(object_url: str, tier: str, backend: str, wait: bool, version: str, as_json: bool, **options: Any) -> None:
         """Move the volumes that hold an object, whatever else lies in them.

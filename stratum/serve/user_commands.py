@@ -1,22 +1,15 @@
 """`stratum user` and `stratum policy`: who may use the store, and what each may do.
 
-Room: stratum/serve. May import: serve.{admin_client, options, settings_file, show}.
+Room: stratum/serve. May import: serve.{options, show}.
 """
 
 import json
-from collections.abc import Callable
 from typing import Any
 
 import click
 
 from stratum.serve import show
-from stratum.serve.admin_client import AdminClient
-from stratum.serve.options import load, reports_errors, s3_option, with_store_options
-from stratum.serve.settings_file import Loaded
-
-Connect = Callable[[Loaded], AdminClient]
-
-_as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
+from stratum.serve.options import Connect, json_option, load, reports_errors, s3_option, with_store_options
 
 
 def user_group(connect: Connect) -> click.Group:
@@ -42,7 +35,7 @@ def _create(connect: Connect) -> click.Command:
     @click.option("--account", default="", help="Canonical id of the user whose account it joins; else its own.")
     @with_store_options
     @s3_option
-    @_as_json
+    @json_option
     @reports_errors
     def create(name: str, user: str, email: str, account: str, as_json: bool, **options: Any) -> None:
         """Make a user with the display name NAME."""
@@ -57,7 +50,7 @@ def _list(connect: Connect) -> click.Command:
     @click.command("list")
     @with_store_options
     @s3_option
-    @_as_json
+    @json_option
     @reports_errors
     def list_users(as_json: bool, **options: Any) -> None:
         """List the users, by canonical id."""
