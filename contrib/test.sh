@@ -9,6 +9,7 @@ ROOT="$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd)"
 # Programs that the tests drive as their users would. Their tests are skipped where they cannot be had.
 CLIENT_PACKAGES="rsync restic borgbackup git sqlite3 attr"
 BACKUP_PACKAGES="rsnapshot rdiff-backup duplicity postgresql acl" # of tests/system/test_backup_matrix.py, with those above
+PROGRAM_PACKAGES="curl systemd"                              # of tests marked `program`; systemd need not run
 AWSCLI="awscli>=1.40,<2"
 CI_CLIENTS="aioboto3>=15 s3fs>=2025 minio>=7.2 s3cmd>=2.4" # of tests/system/test_client_matrix.py
 
@@ -20,6 +21,12 @@ if install_packages $BACKUP_PACKAGES; then
     export STRATUM_TEST_REQUIRE_BACKUP="${STRATUM_TEST_REQUIRE_BACKUP:-1}"
 else
     say "some of these are missing, their rows of the backup matrix will be skipped: $BACKUP_PACKAGES"
+fi
+# shellcheck disable=SC2086
+if install_packages $PROGRAM_PACKAGES; then
+    export STRATUM_TEST_REQUIRE_PROGRAMS="${STRATUM_TEST_REQUIRE_PROGRAMS:-1}"
+else
+    say "some of these are missing, their tests will be skipped: $PROGRAM_PACKAGES"
 fi
 pip_once "$ROOT/.venv-clients" awscli "$ROOT $AWSCLI" "$AWSCLI"
 # shellcheck disable=SC2086

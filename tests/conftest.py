@@ -1,17 +1,21 @@
 """What every test folder shares: which tests this machine can run.
 
 A test marked `fuse` needs root and a usable /dev/fuse. Without them it is skipped, and the end of the run says
-so; with STRATUM_TEST_REQUIRE_FUSE=1 (set by contrib/test.sh for root) such a skip is an error instead.
+so; with STRATUM_TEST_REQUIRE_FUSE=1 (set by contrib/test.sh for root) such a skip is an error instead. Likewise one
+marked `program(NAME)`, which needs a program of the system, with STRATUM_TEST_REQUIRE_PROGRAMS=1 (set by
+contrib/test.sh, which installs them).
 
 STRATUM_TEST_TRANSPORT says what speaks FUSE with the kernel in these tests: raw (our own, the default), pyfuse3, or
 both (set by contrib/test.sh).
 """
 
 import os
+import shutil
 
 import pytest
 
 REQUIRE = "STRATUM_TEST_REQUIRE_FUSE"
+REQUIRE_PROGRAMS = "STRATUM_TEST_REQUIRE_PROGRAMS"
 ASKED = os.environ.get("STRATUM_TEST_TRANSPORT", "raw")
 
 
@@ -33,7 +37,8 @@ def why_no_fuse() -> str:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Skip the tests of the real mount where there can be none, and remember how many."""
+    """Skip the tests of the real mount where there can be none, and of absent programs, and remember them."""
+    _without_programs(config, items)
     mounting = [item for item in items if item.get_closest_marker("fuse")]
     reason = why_no_fuse() if mounting else ""
     if not reason:
@@ -45,10 +50,24 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     config.stash[SKIPPED] = f"{len(mounting)} tests of the real mount were SKIPPED: {reason}"
 
 
-SKIPPED = pytest.StashKey[str]()
+def _without_programs(config: pytest.Config, items: list[pytest.Item]) -> None:
+    skipped = set()
+    for item in items:
+        for marker in item.iter_markers("program"):
+            if shutil.which(marker.args[0]) is None:
+                skipped.add(marker.args[0])
+                item.add_marker(pytest.mark.skip(reason=f"{marker.args[0]} is not installed"))
+    if skipped and os.environ.get(REQUIRE_PROGRAMS) == "1":
+        raise pytest.UsageError(f"{REQUIRE_PROGRAMS}=1, but not installed: {', '.join(sorted(skipped))}")
+    if skipped:
+        config.stash[ABSENT] = f"tests were SKIPPED for lack of: {', '.join(sorted(skipped))}"
+
+
+SKIPPED, ABSENT = pytest.StashKey[str](), pytest.StashKey[str]()
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
     """Say loudly what was not tested."""
-    if SKIPPED in config.stash:
-        terminalreporter.write_sep("!", config.stash[SKIPPED], red=True, bold=True)
+    for key in (SKIPPED, ABSENT):
+        if key in config.stash:
+            terminalreporter.write_sep("!", config.stash[key], red=True, bold=True)

@@ -2,7 +2,6 @@
 
 import configparser
 import shlex
-import shutil
 import signal
 import socket
 import subprocess
@@ -29,7 +28,7 @@ def test_nothing_gives_the_service_mounts_that_nobody_else_sees():
     assert not OWN_MOUNTS & set(service())
 
 
-@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd-analyze is not installed")
+@pytest.mark.program("systemd-analyze")
 def test_systemd_understands_every_line(tmp_path):
     program = shlex.split(service()["ExecStart"])[0]
     copy = tmp_path / UNIT.name

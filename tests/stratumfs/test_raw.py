@@ -6,7 +6,6 @@ Room: tests. May import: stratum, stratumfs, tests.
 import ctypes
 import errno
 import os
-import shutil
 import socket
 import subprocess
 from contextlib import asynccontextmanager
@@ -107,7 +106,6 @@ async def test_room_can_be_asked_for_within_reason(place):  # noqa: F811
 
 
 @FUSE
-@pytest.mark.skipif(shutil.which("cp") is None, reason="there is no cp")
 async def test_cp_of_a_file_shares_its_volumes(engine, place):  # noqa: F811
     content = os.urandom(8 * MIB + 5)
 
@@ -435,7 +433,6 @@ def test_an_option_that_nobody_knows_is_named(tmp_path):
 
 
 @FUSE
-@pytest.mark.skipif(shutil.which("fusermount3") is None, reason="fusermount3 is not installed")
 def test_who_may_not_mount_gets_a_descriptor_from_fusermount3(tmp_path, monkeypatch):
     def refused(*arguments):
         raise PermissionError(errno.EPERM, "not permitted")
