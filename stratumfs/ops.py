@@ -11,6 +11,7 @@ import errno
 import logging
 import os
 import stat
+from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Sequence
 from functools import wraps
 from typing import Concatenate, ParamSpec, Protocol, TypeVar
@@ -88,7 +89,7 @@ class Operations:
         self._files = files
         self._directories: dict[int, OpenDirectory] = {}
         self._next_directory = 1
-        self._plain: dict[int, None] = {}  # inodes without set-id bits and capabilities
+        self._plain: OrderedDict[int, None] = OrderedDict()  # inodes without set-id bits and capabilities
 
     def init(self) -> None:
         """The kernel is there."""
@@ -308,7 +309,7 @@ class Operations:
 
     def _note_plain(self, inode: int) -> None:
         if len(self._plain) >= PLAIN_MAX:
-            del self._plain[next(iter(self._plain))]
+            self._plain.popitem(last=False)
         self._plain[inode] = None
 
     @answered

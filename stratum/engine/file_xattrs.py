@@ -12,6 +12,7 @@ remembered, so that such a question does not reach the index.
 """
 
 import stat
+from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Mapping
 
 import msgspec
@@ -49,7 +50,7 @@ class FileXattrs:
 
     def __init__(self, mounted: Mounted) -> None:
         self._mounted = mounted
-        self._bare: dict[int, None] = {}
+        self._bare: OrderedDict[int, None] = OrderedDict()  # of a dict, the first is ever harder to find
         self.own: dict[bytes, Fact] = {}
         self.on_wish: Callable[[Txn, int], None] = lambda txn, content: None  # a wish about a content is another now
 
@@ -73,7 +74,7 @@ class FileXattrs:
     def note_bare(self, number: int) -> None:
         """The inode has no attribute: it is new."""
         if len(self._bare) >= BARE_MAX:
-            del self._bare[next(iter(self._bare))]
+            self._bare.popitem(last=False)
         self._bare[number] = None
 
     def get(self, number: int, name: bytes) -> bytes:
