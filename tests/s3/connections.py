@@ -15,9 +15,11 @@ from stratum.s3.app import make_app
 from stratum.s3.connection import Connection, Dates
 from stratum.s3.connection_wire import Wires
 from stratum.s3.http import Request, Response
+from stratum.s3.serve import http_log
 
 CONFIG = Config()
 CONFIG.include_server_header = False
+CONFIG.errorlog = http_log  # as the server has it; hypercorn's own would set its logger's level for every later test
 SOCKET = SimpleNamespace(
     family=socket.AF_INET, getpeername=lambda: ("10.0.0.1", 1), getsockname=lambda: ("10.0.0.2", 2)
 )
