@@ -1,6 +1,8 @@
 """See Stratum work from outside, as a new user would: fresh clone, contrib/run.sh, ordinary clients.
 
-Usage: contrib/evidence/outside.py [--tree DIR] [--steps 1,2,3,4,5] [--output docs/evidence/outside.md]
+Usage: contrib/evidence/outside.py [--tree DIR] [--steps 1,2,3,4,5] [--scale 1] [--output docs/evidence/outside.md]
+
+Without --tree it makes a tree of its own: 8,000 regular files of this machine (trees.py).
 
 Every check prints what it ran, what came out, how long it took. A check that fails makes the script exit 1 and says
 so in the page it writes. Needs: aws (aws-cli), restic, borg, rsync, git, sqlite3; root for the mount.
@@ -23,6 +25,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
+import trees
 from server import ROOT, Server
 
 GIB = 1024**3
@@ -102,13 +105,14 @@ def step_1(e: Evidence) -> None:
     """aws-cli with only the printed exports."""
     big = e.work / "big.bin"
     with big.open("wb") as file:
-        for _ in range(64):
+        for _ in range(e.times(64)):
             file.write(os.urandom(GIB // 64))
+    size = f"{e.times(64) * 16:,} MiB"
     e.aws("mb", "s3://evidence-one")
-    e.aws("cp", str(big), "s3://evidence-one/big.bin", say="1 GiB up, multipart")
-    e.aws("cp", "s3://evidence-one/big.bin", str(e.work / "back.bin"), say="1 GiB down")
-    require(sha256(big) == sha256(e.work / "back.bin"), "1 GiB file differs")
-    e.note("sha256 of the 1 GiB file", "equal")
+    e.aws("cp", str(big), "s3://evidence-one/big.bin", say=f"{size} up, multipart")
+    e.aws("cp", "s3://evidence-one/big.bin", str(e.work / "back.bin"), say=f"{size} down")
+    require(sha256(big) == sha256(e.work / "back.bin"), f"{size} file differs")
+    e.note(f"sha256 of the {size} file", "equal")
     (e.work / "back.bin").unlink()
     big.unlink()
     down = e.work / "down"
@@ -322,8 +326,7 @@ STEPS: dict[str, Callable[[Evidence], None]] = {
 }  # fmt: skip
 
 
-def page(results: list[tuple[str, str, list[Row]]], tree: Path, commit: str) -> str:
-    count = len(files_below(tree))
+def page(results: list[tuple[str, str, list[Row]]], count: int, commit: str) -> str:
     lines = [
         "# Seen from outside",
         "",
@@ -342,18 +345,22 @@ def page(results: list[tuple[str, str, list[Row]]], tree: Path, commit: str) -> 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--tree", type=Path, default=Path("/usr/include"))
+    parser.add_argument("--tree", type=Path, help="a folder without links; default: one made for this run")
     parser.add_argument("--steps", default="1,2,3,4,5")
+    parser.add_argument("--scale", type=float, default=1.0, help="below 1: fewer repetitions, for a quick look")
     parser.add_argument("--output", type=Path)
     options = parser.parse_args()
     server = Server()
     commit = server.commit()
     results = []
+    tree = options.tree.resolve() if options.tree else server.base / "tree"
     try:
+        if options.tree is None:
+            trees.make_from_machine(tree, files=max(1, round(trees.FILES * options.scale)))
         print(f"first start: {server.start():.1f} s", flush=True)
         for number in options.steps.split(","):
             step = STEPS[number]
-            evidence = Evidence(server, options.tree.resolve())
+            evidence = Evidence(server, tree, scale=options.scale)
             print(f"step {number}: {step.__doc__}", flush=True)
             try:
                 step(evidence)
@@ -365,9 +372,10 @@ def main() -> int:
         code, took = server.stop()
         results.append(("SIGTERM", "holds" if code == 0 else "FAILS", [("exit", f"{code} after {took:.1f} s")]))
     finally:
-        print(server.log.read_text(errors="replace")[-1500:])
+        print(server.log.read_text(errors="replace")[-1500:] if server.log.exists() else "it never started")
+        count = len(files_below(tree))
         server.close()
-    text = page(results, options.tree, commit)
+    text = page(results, count, commit)
     if options.output:
         options.output.parent.mkdir(parents=True, exist_ok=True)
         options.output.write_text(text)
