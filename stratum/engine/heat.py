@@ -52,7 +52,7 @@ class Watcher(Protocol):
     """Somebody else who wants to know of reads. Called on the event loop: must be quick."""
 
     def __call__(self, volume: int, who: int, start: int, stop: int, *, visit: bool) -> None:
-        """`who` read the bytes [start, stop) (of the content) that rest in `volume`."""
+        """`who` read the bytes [start, stop) (of the content) that rest in `volume`; none: it opened them."""
 
 
 class Heat:
@@ -135,7 +135,9 @@ class Heat:
 
     def opened(self, volume: int, who: int) -> None:
         """A process opened a file that begins in the volume: a visit, whatever the page cache answers; and interest."""
-        self.read(volume, who, 0)
+        if self.read(volume, who, 0):  # the reads that follow are of this visit: nobody would hear of it
+            for watch in self.watchers:
+                watch(volume, who, 0, 0, visit=True)
         self.interest(volume)
 
     def _touch(self, volume: int) -> Touch:

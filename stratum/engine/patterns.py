@@ -114,6 +114,8 @@ class Patterns:
 
     def seen(self, volume: int, who: int, start: int, stop: int, *, visit: bool) -> None:
         """See heat.Watcher."""
+        if start == stop:  # an open says nothing of the order of reads
+            return
         reader = self._reader(volume, who, start)
         what = reader.take(start, stop)
         self._patterns.use(volume).note(self._today(), what, streams=reader.streams)

@@ -93,9 +93,10 @@ class Reporting:
         if record is None or begin > last:
             return
         gb, history = stream_bytes(record) / 1e9, self._rows.history(volume)
-        path = self._path(history, TIERS.index(SHOWN[record.tier]), begin, last)
+        eve, *path = self._path(history, TIERS.index(SHOWN[record.tier]), begin - 1, last)
+        before = eve if begin > evidence.born else None
         days = self._around.meta.read(lambda txn: list(_days(txn, volume, evidence, begin, last)))
-        judged = account(self._desk.book, gb, days, path, _idle(evidence, begin), self._desk.there)
+        judged = account(self._desk.book, gb, days, path, _idle(evidence, begin), self._desk.there, before)
         found.week = _added(found.week, judged, gb)
         self._regret(volume, history, last, found)
 

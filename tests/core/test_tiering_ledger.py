@@ -6,9 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from stratum.core.tiering.arithmetic import ONE
 from stratum.core.tiering.books import ABSENT_RENT, BOOKS, OWN, only, there
 from stratum.core.tiering.budgets import Budgets
 from stratum.core.tiering.capacity import FULL, MOST, pressed, shadow
+from stratum.core.tiering.costs import moving
 from stratum.core.tiering.days import DAY_SECONDS, UTC_DAYS, Days, continued
 from stratum.core.tiering.ledger import account, forty_eight
 from stratum.core.tiering.optimum import cost_of_path
@@ -29,6 +31,17 @@ def test_the_account_of_a_path_is_what_the_rule_of_costs_says_and_never_below_th
         assert found.optimum <= cost * (1 + 1e-9)
     assert found.moves == sum(one != other for one, other in pairwise(path))
     assert found.reads == sum(visits for visits, _ in history) >= found.cold_reads
+
+
+@given(days, st.integers(0, 2), st.data())
+def test_the_night_before_the_first_day_is_paid_for_and_the_optimum_could_have_used_it(history, before, data):
+    path = data.draw(st.lists(st.integers(0, 2), min_size=len(history), max_size=len(history)))
+    found = account(BOOK, 1.0, history, path, 0, ALL, before)
+    moved = moving(ONE, BOOK, 1.0, before, path[0], False)
+    assert found.rent + found.reading + found.moving == pytest.approx(moved + cost_of_path(BOOK, 1.0, history, path))
+    for cost in (found.rent + found.reading + found.moving, found.forty_eight, found.do_nothing):
+        assert found.optimum <= cost * (1 + 1e-9)
+    assert found.moves == sum(one != other for one, other in pairwise([before, *path]))
 
 
 def test_the_rule_that_everybody_starts_with_is_hot_when_read_and_cold_after_four_days():

@@ -58,6 +58,19 @@ async def test_another_process_is_another_visit(store):
     assert today(store).visits == 2
 
 
+@pytest.mark.parametrize("size", [0, SIZE])
+async def test_an_open_is_seen_by_who_learns_hours(store, size):
+    """A file on the mount that is read every morning is known by its opens: the page cache may hide the rest."""
+    seen = []
+    store.engine.heat.watchers.append(lambda volume, who, start, stop, *, visit: seen.append((volume, visit)))
+    await read(store, size=size)
+    assert [volume for volume, visit in seen if visit] == [store.volume]
+    assert len(store.engine.patterns.reads._readers) == bool(size), "an open says nothing of the order of reads"
+    assert store.engine.patterns.hours._visits == {store.volume: 1}
+    await read(store, size=size)
+    assert store.engine.patterns.hours._visits == {store.volume: 1}, "the same visit"
+
+
 async def test_the_tail_of_a_file_whose_head_is_read_is_not_touched(tmp_path):
     settings = deciding_settings(tmp_path, limits={"volume_bytes": 1 << 22})
     async with deciding_engine(tmp_path, settings=settings) as store:

@@ -3,6 +3,7 @@
 import pytest
 
 from stratum.core.schema import TOUCH, WEEK
+from stratum.core.tiers import stream_bytes
 from stratum.core.txn import successor
 from stratum.engine import tiering_report
 from tests.engine.deciding import BOOK, HandClock, deciding_engine
@@ -41,6 +42,27 @@ async def test_reads_and_moves_of_the_week_are_in_its_columns(tmp_path):
         (moved, *_) = [week for week in weeks if week.moves]
         assert moved.moving > 0 and moved.gb_moved == pytest.approx(moved.moves * moved.gb)
         assert weeks[0].moves == 0 and weeks[0].regret == pytest.approx(1.0), "in cold, unread: nothing is better"
+
+
+async def test_weeks_that_follow_each_other_hold_every_move_also_one_of_the_night_between_them(tmp_path):
+    """A move that is decided on the last evening of a week is made in the next one, and is paid for there."""
+    async with deciding_engine(tmp_path) as store:
+        clock, seen = store.clock, set()
+        for number in range(7):
+            await store.put(f"films/{number}", metadata={"stratum-hint": "cold"}, seed=number)
+            await store.days()
+        await store.days(7)
+        for number in range(7):
+            (told,) = (await store.explain(f"films/{number}"))["parts"]
+            seen |= {(number, turn["to"]) for turn in told["history"] if turn["done"] and turn["from"] != turn["to"]}
+        assert clock is store.clock and len(seen) == 7
+        weeks = store.engine.tiering.report()[::7]
+        assert sum(week.moves for week in weeks) == 7
+        (volume,) = await store.volumes("films/0")
+        gb = stream_bytes(store.engine.tiering.record_of(volume)) / 1e9
+        fee = gb * BOOK.tier.cold.write_usd_per_gb + BOOK.tier.cold.move_in_usd_per_object
+        assert sum(week.moving for week in weeks) == pytest.approx(7 * fee)
+        assert all(week.optimum <= week.cost for week in weeks)
 
 
 async def test_a_move_that_was_undone_before_it_paid_is_regretted_by_name(tmp_path):

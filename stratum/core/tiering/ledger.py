@@ -3,7 +3,8 @@
 Room: stratum/core. May import: core.tiering.{arithmetic, costs, optimum, prices}.
 
 The columns are those of `stratum replay`. As there, nobody pays for a move after the last day: so a move that was made
-on the last evenings, to pay over weeks, shows as dear in a week. The report says so.
+on the last evenings, to pay over weeks, shows as dear in a week. The report says so. A move of the night before the
+first day is of these days: no week before has paid for it.
 """
 
 from collections.abc import Sequence
@@ -13,8 +14,9 @@ from itertools import pairwise
 from stratum.core.tiering.arithmetic import ONE
 from stratum.core.tiering.costs import access, break_even, early_leave, holding, moving, read_in_full
 from stratum.core.tiering.optimum import Day, optimum
-from stratum.core.tiering.prices import COLD, HOT, WARM, PriceBook
+from stratum.core.tiering.prices import COLD, HOT, TIERS, WARM, PriceBook
 
+NOTHING_READ = (0.0, 0.0)
 IDLE_WARM, IDLE_COLD = 2, 4  # days, of the rule that everybody starts with
 
 
@@ -35,25 +37,36 @@ class Account:
 
 
 def account(
-    book: PriceBook, gb: float, days: Sequence[Day], path: Sequence[int], idle: int, there: Sequence[bool]
-) -> Account:
+    book: PriceBook, gb: float, days: Sequence[Day], path: Sequence[int], idle: int, there: Sequence[bool],
+    before: int | None = None,
+) -> Account:  # fmt: skip
     """Judge a volume. `days`: (visits, GB) each; `path`: its tier on each; `idle`: days without a read before them;
-    `there`: which tiers exist."""
+    `there`: which tiers exist; `before`: its tier on the day before, none if it was born on the first."""
     rents = holding(book, gb)
     reads = [access(book, *day) for day in days]
-    moves = [at for at in range(1, len(path)) if path[at] != path[at - 1]]
+    start = path[0] if before is None else before
+    nights = [start, *path]
+    moves = [at for at in range(1, len(nights)) if nights[at] != nights[at - 1]]
     return Account(
         rent=sum(rents[tier] for tier in path),
         reading=sum(cost[tier] for cost, tier in zip(reads, path, strict=True)),
-        moving=_moving(book, gb, days, path),
-        optimum=float(optimum(book, gb, days, path[0])),
-        forty_eight=_cost(book, gb, days, forty_eight(days, path[0], idle, there)),
-        do_nothing=_cost(book, gb, days, [path[0]] * len(days)),
+        moving=_moving(book, gb, [NOTHING_READ, *days], nights),
+        optimum=_least(book, gb, days, start, free=before is not None),
+        forty_eight=_cost(book, gb, days, forty_eight(days, start, idle, there)),
+        do_nothing=_cost(book, gb, days, [start] * len(days)),
         moves=len(moves),
-        flip_flops=_undone(book, gb, path, moves),
+        flip_flops=_undone(book, gb, nights, moves),
         reads=sum(visits for visits, _ in days),
         cold_reads=sum(visits for (visits, _), tier in zip(days, path, strict=True) if tier == COLD),
     )
+
+
+def _least(book: PriceBook, gb: float, days: Sequence[Day], start: int, *, free: bool) -> float:
+    """The optimum; `free`: which could have moved in the night before, too."""
+    if not free:
+        return float(optimum(book, gb, days, start))
+    every = range(len(TIERS))
+    return min(float(moving(ONE, book, gb, start, g, False) + optimum(book, gb, days, g)) for g in every)
 
 
 def forty_eight(days: Sequence[Day], start: int, idle: int, there: Sequence[bool]) -> list[int]:
