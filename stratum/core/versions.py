@@ -93,6 +93,11 @@ def rows(txn: Txn, root: int, key: bytes) -> Iterator[tuple[int, Version]]:
         yield row_sequence(row_key), decode(row_key, raw, Version)
 
 
+def is_version_id(version: str) -> bool:
+    """Can this be the id of a version, as S3 shows it?"""
+    return version == NULL or sequence_of(version) is not None
+
+
 def row_sequence(row_key: bytes) -> int:
     """The sequence that the key of a row ends in."""
     return 2**64 - 1 - int.from_bytes(row_key[-8:], "big")

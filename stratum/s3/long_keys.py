@@ -11,10 +11,10 @@ Source: docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html (KeyTooLongE
 
 from dataclasses import replace
 
-from stratum.core.errors import KeyTooLong, NotFound
+from stratum.core.errors import KeyTooLong, MarkerFound, NotFound
 from stratum.core.names import KEY_BYTES
 from stratum.s3.actions import source_of
-from stratum.s3.authorisation import authorise
+from stratum.s3.authorisation import authorise, check_deletion
 from stratum.s3.call import Call
 from stratum.s3.errors import S3Error
 from stratum.s3.routes import Op
@@ -29,6 +29,8 @@ OF_FILES = frozenset(
         Op.GET_OBJECT_ACL,
     )
 )
+
+DELETING = (Op.DELETE_OBJECT, Op.DELETE_OBJECTS)
 
 
 async def refuse_long_keys(call: Call) -> None:
@@ -45,6 +47,26 @@ async def refuse_long_keys(call: Call) -> None:
 async def _must_be_there(call: Call, bucket: str, key: bytes, version: str | None) -> None:
     try:
         await authorise(replace(call, rejudge=None))
-        await call.engine.objects.head(bucket, key, version)
+        await _look(call, bucket, key, version)
     except (NotFound, S3Error) as error:
         raise KeyTooLong(f"{len(key)} bytes") from error
+
+
+async def check_deletion_of(call: Call, key: bytes, version: str | None) -> None:
+    """May this key of a DeleteObjects be deleted? Raises AccessDenied; KeyTooLong as a DELETE would (K1)."""
+    if len(key) <= KEY_BYTES:
+        return await check_deletion(call, key, version)
+    try:
+        await check_deletion(call, key, version)
+        await _look(call, call.bucket, key, version)
+    except (NotFound, S3Error) as error:
+        raise KeyTooLong(f"{len(key)} bytes") from error
+
+
+async def _look(call: Call, bucket: str, key: bytes, version: str | None) -> None:
+    """Raise NotFound if there is nothing; a delete marker is something, and can be taken away."""
+    try:
+        await call.engine.objects.head(bucket, key, version)
+    except MarkerFound:
+        if call.route.op not in DELETING:
+            raise

@@ -8,13 +8,13 @@ from contextlib import contextmanager
 
 import trio
 
-from stratum.core.errors import MarkerFound, StratumError
+from stratum.core.errors import MarkerFound, NoSuchVersion, StratumError
 from stratum.core.objects import CopySpec, Deleted, ObjectView, PutSpec
 from stratum.core.replication import BY_REPLICATION
 from stratum.core.replication import HEADER as REPLICA
+from stratum.core.versions import is_version_id
 from stratum.s3.access_control import acl_of_new
 from stratum.s3.answers import checksum_headers, checksum_nodes, quoted, xml_answer
-from stratum.s3.authorisation import check_deletion
 from stratum.s3.call import Call
 from stratum.s3.checksum_headers import wanted_algorithm
 from stratum.s3.encryption import seal_spec, source_key, written_headers
@@ -32,6 +32,7 @@ from stratum.s3.headers import (
 )
 from stratum.s3.http import Response
 from stratum.s3.lifecycle import expiration_headers
+from stratum.s3.long_keys import check_deletion_of
 from stratum.s3.object_lock import bypasses_governance, header_lock
 from stratum.s3.routes import Op, parse_copy_source
 from stratum.s3.small_body import read_xml
@@ -210,12 +211,14 @@ async def _delete_all(call: Call, objects: list[Node]) -> list[tuple[str, Node]]
 async def _delete_one(call: Call, element: Node) -> tuple[str, Node]:
     key, version = child_text(element, "Key") or "", child_text(element, "VersionId")
     try:
-        await check_deletion(call, key.encode(), version or None)
+        if version is not None and not is_version_id(version):
+            raise NoSuchVersion(key)
+        await check_deletion_of(call, key.encode(), version)
         deleted = await call.engine.objects.delete(
             call.bucket,
             key.encode(),
             named_condition(*(child_text(element, name) for name in ("ETag", "Size", "LastModifiedTime"))),
-            version=version or None,
+            version=version,
             bypass_governance=bypasses_governance(call),
             principal=call.principal.user,
         )

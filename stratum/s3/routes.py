@@ -280,7 +280,8 @@ def parse_copy_source(value: str) -> tuple[str, bytes, str | None]:
         )
     query = parse_query(raw_query)
     _check_parameters(query, {"versionId"})
-    return bucket, key, query.get("versionId") or None
+    _check_version(query)
+    return bucket, key, query.get("versionId")
 
 
 def route(
@@ -307,6 +308,7 @@ def route(
     op, known = found
     _check_parameters(query, {name, *known.split()})
     _check_naming(op, query)
+    _check_version(query)
     return Route(op=_copied(op, copying), level=level, bucket=bucket, key=key, query=query)
 
 
@@ -324,6 +326,14 @@ def _check_naming(op: Op, query: Query) -> None:
         raise S3Error("InvalidArgument", "Invalid List Type", ArgumentName="list-type")
     if op is Op.UPLOAD_PART and "partNumber" not in query:
         raise S3Error("InvalidArgument", "A part needs a number.", ArgumentName="partNumber")
+
+
+def _check_version(query: Query) -> None:
+    """A client that lost the id must not hit the current version instead."""
+    if query.get("versionId") == "":
+        raise S3Error(
+            "InvalidArgument", "Version id cannot be the empty string", ArgumentName="versionId", ArgumentValue=""
+        )
 
 
 def _check_parameters(query: Query, known: set[str]) -> None:

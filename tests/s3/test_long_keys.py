@@ -1,5 +1,7 @@
 """Keys of more than 1,024 bytes: refused by name on every way, but for files that the mount gave such a path."""
 
+import json
+
 import pytest
 
 from tests.engine.test_files import WHO, close, create, root_of
@@ -72,7 +74,8 @@ async def test_as_the_source_of_a_copy_it_is_refused_as_well(endpoint):
     assert await refused(endpoint, "upload_part_copy", Bucket="bucket", Key="k", CopySource=COPY, **part) == TOO_LONG
 
 
-async def test_a_file_of_such_a_path_is_read_copied_and_deleted_by_who_may_and_nobody_else_is_told(endpoint, people):
+async def deep_file(endpoint):
+    """The key of a file that the mount made below very long folders."""
     engine, folders = endpoint.engine, ["f" * 200] * 6
     parent = await root_of(engine)
     for name in folders:
@@ -81,6 +84,11 @@ async def test_a_file_of_such_a_path_is_read_copied_and_deleted_by_who_may_and_n
     await close(engine, handle)
     key = "/".join([*folders, "file"])
     assert len(key) > 1024
+    return key
+
+
+async def test_a_file_of_such_a_path_is_read_copied_and_deleted_by_who_may_and_nobody_else_is_told(endpoint, people):
+    key = await deep_file(endpoint)
     assert await endpoint.body(key) == b"deep"
     await endpoint.call("head_object", Bucket="bucket", Key=key)
     await endpoint.call("copy_object", Bucket="bucket", Key="k", CopySource={"Bucket": "bucket", "Key": key})
@@ -91,3 +99,43 @@ async def test_a_file_of_such_a_path_is_read_copied_and_deleted_by_who_may_and_n
     assert await refused(endpoint, "put_object", Bucket="bucket", Key=key, Body=b"") == TOO_LONG
     await endpoint.call("delete_object", Bucket="bucket", Key=key)
     assert await refused(endpoint, "get_object", Bucket="bucket", Key=key) == TOO_LONG
+
+
+async def test_a_delete_of_many_says_it_of_each_such_key_and_deletes_the_others(endpoint, people):
+    key = await deep_file(endpoint)
+    await endpoint.call("put_object", Bucket="bucket", Key="k", Body=b"x")
+    named = [{"Key": LONG}, {"Key": "k"}, {"Key": "never"}, {"Key": LONG, "VersionId": "null"}]
+    answer = await endpoint.call("delete_objects", Bucket="bucket", Delete={"Objects": named})
+    assert [each["Key"] for each in answer["Deleted"]] == ["k", "never"]
+    assert [(each["Key"], each["Code"]) for each in answer["Errors"]] == [(LONG, "KeyTooLongError")] * 2
+    assert answer["Errors"][1]["VersionId"] == "null"
+    quiet = {"Objects": [{"Key": LONG}, {"Key": key}], "Quiet": True}
+    answer = await endpoint.call("delete_objects", Bucket="bucket", Delete=quiet)  # the file is there
+    assert [each["Key"] for each in answer["Errors"]] == [LONG]
+    assert await refused(endpoint, "get_object", Bucket="bucket", Key=key) == TOO_LONG
+
+
+async def test_a_delete_of_many_by_who_may_not_does_not_tell_which_long_keys_there_are(endpoint, people):
+    key = await deep_file(endpoint)
+    named = [{"Key": LONG}, {"Key": key}]
+    allowed = {
+        "Effect": "Allow", "Principal": "*", "Action": "s3:DeleteObject", "Resource": "arn:aws:s3:::bucket/x*",
+    }  # fmt: skip
+    policy = json.dumps({"Version": "2012-10-17", "Statement": [allowed]})
+    await endpoint.call("put_bucket_policy", Bucket="bucket", Policy=policy)
+    answer = await people["bob"].call("delete_objects", Bucket="bucket", Delete={"Objects": named})
+    assert [each["Code"] for each in answer["Errors"]] == ["KeyTooLongError"] * 2
+    assert await endpoint.body(key) == b"deep"
+
+
+async def test_the_delete_marker_of_a_file_of_such_a_path_can_be_taken_away(endpoint):
+    await endpoint.call("put_bucket_versioning", Bucket="bucket", VersioningConfiguration={"Status": "Enabled"})
+    key = await deep_file(endpoint)
+    marker = await endpoint.call("delete_object", Bucket="bucket", Key=key)
+    await endpoint.call("delete_object", Bucket="bucket", Key=key, VersionId=marker["VersionId"])
+    assert await endpoint.body(key) == b"deep"
+    marker = await endpoint.call("delete_object", Bucket="bucket", Key=key)
+    named = [{"Key": key, "VersionId": marker["VersionId"]}]
+    answer = await endpoint.call("delete_objects", Bucket="bucket", Delete={"Objects": named})
+    assert "Errors" not in answer
+    assert await endpoint.body(key) == b"deep"

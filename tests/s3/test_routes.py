@@ -145,7 +145,9 @@ def test_a_copy_source_counts_for_puts_of_bytes_and_is_refused_elsewhere(place):
         assert refused(method, PATHS[level] + query, copying=True).code == "NotImplemented"
 
 
-@pytest.mark.parametrize("value", ["", "/", "/b", "/b/", "b", "/b/%zz", "/b/%ff", "//k", "/b/k?foo=1"])
+@pytest.mark.parametrize(
+    "value", ["", "/", "/b", "/b/", "b", "/b/%zz", "/b/%ff", "//k", "/b/k?foo=1", "/b/k?versionId="]
+)
 def test_a_copy_source_that_names_no_object_is_refused(value):
     with pytest.raises(S3Error) as caught:
         parse_copy_source(value)

@@ -99,3 +99,19 @@ async def test_several_versions_are_deleted_in_one_request(endpoint):
 
 async def test_what_is_no_version_id_is_refused(endpoint):
     assert (await refused(endpoint, "get_object", Key="k", VersionId="nonsense"))[:2] == (400, "InvalidArgument")
+
+
+@pytest.mark.parametrize("method", ["get_object", "head_object", "delete_object", "get_object_tagging"])
+async def test_an_empty_version_id_means_no_version_and_never_the_current_one(endpoint, method):
+    await put(endpoint, "k", b"x")
+    code = "400" if method == "head_object" else "InvalidArgument"
+    assert (await refused(endpoint, method, Key="k", VersionId=""))[:2] == (400, code)
+    assert await endpoint.body("k", B) == b"x"
+
+
+async def test_a_delete_of_many_says_of_what_is_no_version_id_that_there_is_no_such_version(endpoint):
+    await put(endpoint, "k", b"x")
+    named = [{"Key": "k", "VersionId": version} for version in ("", "rubbish", "null ")]
+    answer = await endpoint.call("delete_objects", Bucket=B, Delete={"Objects": named})
+    assert [(each["Key"], each["Code"]) for each in answer["Errors"]] == [("k", "NoSuchVersion")] * 3
+    assert await endpoint.body("k", B) == b"x"
