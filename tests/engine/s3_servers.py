@@ -12,9 +12,10 @@ import tempfile
 import time
 from pathlib import Path
 
-import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
+
+from tests.sdk import sdk_client
 
 ACCESS, SECRET = "access", "secretsecret"
 KINDS = ("moto", "rclone")
@@ -38,7 +39,7 @@ def command_of(kind: str, port: int, folder: Path) -> list[str]:
 
 
 def client_of(url: str):
-    return boto3.session.Session().client(
+    return sdk_client(
         "s3",
         endpoint_url=url,
         aws_access_key_id=ACCESS,

@@ -10,7 +10,6 @@ import ssl
 import time
 from functools import partial
 
-import boto3
 import pytest
 import trio
 from botocore.config import Config
@@ -23,6 +22,7 @@ from stratum.serve.self_signed import renew
 from stratum.serve.tls import load
 from tests.engine.conftest import ROOT, engine_at
 from tests.s3.http2_client import speak_http2
+from tests.sdk import sdk_client
 
 os.environ.setdefault("AWS_EC2_METADATA_DISABLED", "true")
 
@@ -65,7 +65,7 @@ class Endpoint:
 
     def client_for(self, access: str, secret: str, style: str = "path", host: str = "127.0.0.1", **config):
         config.setdefault("retries", {"total_max_attempts": 1})
-        client = boto3.session.Session().client(
+        client = sdk_client(
             "s3",
             endpoint_url=f"{self.scheme}://{host}:{self.port}",
             aws_access_key_id=access,

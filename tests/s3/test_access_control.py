@@ -4,7 +4,6 @@ import time
 from contextlib import asynccontextmanager
 from functools import partial
 
-import boto3
 import botocore.exceptions
 import pytest
 from botocore import UNSIGNED
@@ -14,6 +13,7 @@ from stratum.engine.credentials import KeyPair
 from stratum.s3.door import S3Door
 from tests.s3.authorising import OPERATOR, Place, Way, by_header, unsigned
 from tests.s3.test_door import refused
+from tests.sdk import sdk_client
 
 ALL = "http://acs.amazonaws.com/groups/global/AllUsers"
 
@@ -45,7 +45,7 @@ async def people(endpoint):
 
 def anonymous(endpoint):
     config = Config(signature_version=UNSIGNED, s3={"addressing_style": "path"}, retries={"total_max_attempts": 1})
-    return boto3.session.Session().client("s3", endpoint_url=endpoint.url, region_name="us-east-1", config=config)
+    return sdk_client("s3", endpoint_url=endpoint.url, region_name="us-east-1", config=config)
 
 
 @asynccontextmanager

@@ -7,7 +7,6 @@ import threading
 import time
 from dataclasses import replace
 
-import boto3
 import pytest
 import trio
 import urllib3
@@ -27,6 +26,7 @@ from stratum.s3.payload import STREAMING_UNSIGNED_TRAILER, open_payload
 from stratum.s3.routes import parse_query, route
 from stratum.s3.serve import Serving, open_listener, serve_app
 from tests.s3.signing import ACCESS, REGION, SECRET, verifier
+from tests.sdk import sdk_client
 
 
 class Shelf:
@@ -111,7 +111,7 @@ def served(request, certificate, connection):
     thread = threading.Thread(target=trio.run, args=(serve,))
     thread.start()
     assert begun.wait(10)
-    client = boto3.client(
+    client = sdk_client(
         "s3",
         endpoint_url=f"{request.param}://127.0.0.1:{tools['port']}",
         aws_access_key_id=ACCESS,
@@ -169,7 +169,7 @@ def test_a_presigned_url_grants_its_request_and_no_other(served):
 
 def test_a_wrong_secret_is_told_so(served):
     _, client = served
-    other = boto3.client(
+    other = sdk_client(
         "s3",
         endpoint_url=client.meta.endpoint_url,
         aws_access_key_id=ACCESS,

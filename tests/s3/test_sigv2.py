@@ -5,7 +5,6 @@ import urllib.request
 from dataclasses import replace
 from urllib.parse import urlsplit
 
-import boto3
 import pytest
 from botocore.auth import HmacV1Auth
 from botocore.awsrequest import AWSRequest
@@ -20,6 +19,7 @@ from stratum.s3.errors import S3Error
 from stratum.s3.http import Request
 from stratum.s3.sigv4 import Verifier
 from tests.engine.conftest import ROOT
+from tests.sdk import sdk_client
 
 ACCESS, SECRET = "AKIAEXAMPLE", "s" * 40
 
@@ -35,7 +35,7 @@ VERIFIER = Verifier(region="us-east-1", secret_of=secret_of)
 
 def presigned(operation: str, *, expires: int = 600, **parameters) -> Request:
     """As boto3 makes it by default for us-east-1."""
-    client = boto3.client(
+    client = sdk_client(
         "s3", region_name="us-east-1", endpoint_url="http://h", aws_access_key_id=ACCESS, aws_secret_access_key=SECRET
     )
     wanted = {"Bucket": "b", "Key": "k ü", **parameters}
@@ -166,7 +166,7 @@ def test_malformed_and_doubled_claims_are_refused():
 
 async def test_a_client_of_version_2_and_boto3_presigned_urls_work_end_to_end(endpoint):
     def work():
-        client = boto3.session.Session().client(
+        client = sdk_client(
             "s3",
             endpoint_url=endpoint.url,
             aws_access_key_id=ROOT.access_key,

@@ -8,7 +8,6 @@ from dataclasses import replace
 from functools import partial
 from urllib.parse import urlencode
 
-import boto3
 import pytest
 import trio
 from botocore.auth import S3SigV4Auth, SigV4Auth
@@ -31,6 +30,7 @@ from tests.engine.conftest import MASTERS, ROOT, Clock, settings_for
 from tests.s3.authorising import WAYS, Body, World, by_header, unsigned
 from tests.s3.conftest import Endpoint
 from tests.s3.issuer import AUDIENCE, Issuer
+from tests.sdk import sdk_client
 
 REGION = "us-east-1"
 EDITOR = "arn:aws:iam::stratum:role/editor"
@@ -97,7 +97,7 @@ async def endpoint(tmp_path, issuer):
 
 
 def sts(endpoint, access="ERINKEY", secret=SECRET, token=None):
-    return boto3.session.Session().client(
+    return sdk_client(
         "sts",
         endpoint_url=endpoint.url,
         aws_access_key_id=access,
@@ -109,7 +109,7 @@ def sts(endpoint, access="ERINKEY", secret=SECRET, token=None):
 
 
 def s3(endpoint, given, **config):
-    return boto3.session.Session().client(
+    return sdk_client(
         "s3",
         endpoint_url=endpoint.url,
         aws_access_key_id=given["AccessKeyId"],

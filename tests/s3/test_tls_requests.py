@@ -11,7 +11,6 @@ from dataclasses import replace
 from functools import partial
 from urllib.error import HTTPError
 
-import boto3
 import pytest
 import trio
 from botocore.auth import S3SigV4Auth
@@ -29,6 +28,7 @@ from stratum.s3.serve import Serving, open_listener, serve_app
 from stratum.serve.self_signed import renew
 from stratum.serve.tls import load
 from tests.engine.conftest import MASTERS, ROOT, Clock, settings_for
+from tests.sdk import sdk_client
 
 KEY = {"SSECustomerAlgorithm": "AES256", "SSECustomerKey": b"k" * 32}
 OLD_TLS = {
@@ -56,7 +56,7 @@ async def served(engine, serving):
 
 
 def client_at(url, **more):
-    return boto3.session.Session().client(
+    return sdk_client(
         "s3",
         endpoint_url=url,
         aws_access_key_id=ROOT.access_key,

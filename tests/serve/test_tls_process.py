@@ -11,13 +11,13 @@ import re
 import socket
 import ssl
 
-import boto3
 import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError
 from click.testing import CliRunner
 
 from stratum.serve.cli import main
+from tests.sdk import sdk_client
 from tests.serve.running import Running
 
 pytestmark = pytest.mark.system
@@ -48,7 +48,7 @@ def server(request, tmp_path_factory):
         url = running.read_until(r"^ready s3=(https://\S+).*\n")[1]
         exports = dict(re.findall(r"^export (\w+)=(\S+)$", running.text, re.M))
         assert exports["AWS_ENDPOINT_URL"] == url
-        client = boto3.client(
+        client = sdk_client(
             "s3",
             endpoint_url=url,
             aws_access_key_id=exports["AWS_ACCESS_KEY_ID"],
