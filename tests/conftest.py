@@ -13,6 +13,10 @@ import os
 import shutil
 
 import pytest
+from hypothesis import settings
+
+settings.register_profile("untimed", deadline=None)  # how long an example takes says how busy the machine is
+settings.load_profile("untimed")
 
 REQUIRE = "STRATUM_TEST_REQUIRE_FUSE"
 REQUIRE_PROGRAMS = "STRATUM_TEST_REQUIRE_PROGRAMS"
