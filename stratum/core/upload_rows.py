@@ -1,6 +1,9 @@
 """The rows of multipart uploads under way: their parts, their end, and the end of all of a bucket.
 
 Room: stratum/core. May import: core.
+
+A bucket may be deleted while it has thousands of uploads: their rows stay, and are ended a slice at a time
+(engine/endings.py). Nobody finds them meanwhile, for their bucket is gone; one of the same name is not made before.
 """
 
 from collections.abc import Collection
@@ -11,8 +14,7 @@ from stratum.core.records import Bucket, Ended, Part, Upload, decode
 from stratum.core.schema import PART, UPLOAD_BY_KEY, bucket_key, ended_key, part_key, upload_by_key, upload_key
 from stratum.core.txn import Txn, load, save, scan_records, successor
 
-PARTS_AT_ONCE = 64  # freed in the change that ends their upload; more of them in turns of their own (core/endings.py)
-UPLOADS_OF_A_BUCKET_MAX = 20_000  # that may end in one change
+PARTS_AT_ONCE = 48  # freed in the change that ends their upload; more of them in turns of their own (core/endings.py)
 NUMBER_MAX = 2**32 - 1
 
 
@@ -63,20 +65,22 @@ def _forget(txn: Txn, upload: Upload, upload_id: str) -> None:
     txn.delete(upload_by_key(upload.bucket, upload.key, upload_id))
 
 
-def end_uploads_of(txn: Txn, bucket: str) -> bool:
-    """End every upload of a bucket, as S3 does when an otherwise empty one is deleted.
+def has_uploads(txn: Txn, bucket: str) -> bool:
+    """Is there a row of an upload under way of a bucket of that name, which may be gone?"""
+    prefix = _rows_of(bucket)
+    return next(iter(txn.scan(prefix, successor(prefix))), None) is not None
 
-    False, and nothing has changed: there are more than one change should carry (they can be aborted one by one).
-    """
-    row_prefix = UPLOAD_BY_KEY + bucket.encode() + b"/"
-    rows = list(islice(txn.scan(row_prefix, successor(row_prefix)), UPLOADS_OF_A_BUCKET_MAX + 1))
-    if len(rows) > UPLOADS_OF_A_BUCKET_MAX:
-        return False
+
+def end_some_uploads(txn: Txn, bucket: str, count: int) -> bool:
+    """End the next `count` uploads of a bucket that is, or is being, deleted. True: there are more."""
+    prefix = _rows_of(bucket)
+    rows = list(islice(txn.scan(prefix, successor(prefix)), count + 1))
     at_once = PARTS_AT_ONCE
-    for row, _ in rows:
+    for row, _ in rows[:count]:
         upload_id = row.rpartition(b"\0")[2].decode()
         upload = load(txn, upload_key(upload_id), Upload)
         if upload is None:
+            txn.delete(row)  # names nothing, and must not be met again
             continue
         parts = some_parts(txn, upload_id, 0, at_once + 1)
         if len(parts) > at_once:
@@ -84,4 +88,22 @@ def end_uploads_of(txn: Txn, bucket: str) -> bool:
             continue
         at_once -= len(parts)
         end_with_parts(txn, upload, upload_id, dict(parts))
-    return True
+    return len(rows) > count
+
+
+def some_deserted(txn: Txn, after: bytes, count: int) -> tuple[list[str], bytes]:
+    """Of the next `count` buckets with uploads, those that are gone; and behind which key to go on (empty: nowhere)."""
+    gone: list[str] = []
+    for _ in range(count):
+        row = next(iter(txn.scan(max(after, UPLOAD_BY_KEY), successor(UPLOAD_BY_KEY))), None)
+        if row is None:
+            return gone, b""
+        name = row[0][len(UPLOAD_BY_KEY) :].partition(b"/")[0].decode()
+        if load(txn, bucket_key(name), Bucket) is None:
+            gone.append(name)
+        after = successor(_rows_of(name))
+    return gone, after
+
+
+def _rows_of(bucket: str) -> bytes:
+    return UPLOAD_BY_KEY + bucket.encode() + b"/"

@@ -1,6 +1,6 @@
 """Buckets: directories of the root with a name S3 allows and a birth certificate.
 
-Room: stratum/engine. May import: core, store, engine.changes.
+Room: stratum/engine. May import: core, store, engine.{changes, endings}.
 """
 
 from collections.abc import Callable, Mapping
@@ -11,9 +11,10 @@ from stratum.core.namespace import Change, DirectoryMaker, is_empty, make_direct
 from stratum.core.records import Acl, Bucket
 from stratum.core.schema import BUCKET, CONFIGURATION, ROOT_INODE, VERSION, bucket_key, configuration_key
 from stratum.core.txn import Txn, load, save, scan_records, successor
-from stratum.core.upload_rows import end_uploads_of
+from stratum.core.upload_rows import end_some_uploads, has_uploads
 from stratum.core.versions import ENABLED
 from stratum.engine.changes import Changes
+from stratum.engine.endings import UPLOADS_AT_ONCE, Endings
 from stratum.store.meta import Meta
 
 
@@ -28,8 +29,9 @@ def find_bucket(txn: Txn, name: str) -> Bucket:
 class Buckets:
     """Create, delete and list buckets."""
 
-    def __init__(self, meta: Meta, changes: Changes, maker: Callable[[], DirectoryMaker]) -> None:
+    def __init__(self, meta: Meta, changes: Changes, endings: Endings, maker: Callable[[], DirectoryMaker]) -> None:
         self._meta = meta
+        self._endings = endings
         self._changes = changes
         self._maker = maker
 
@@ -51,10 +53,12 @@ class Buckets:
         check_bucket_name(name)
         maker = self._maker()
 
-        def change(txn: Txn) -> tuple[Bucket, list[Change]]:
+        def change(txn: Txn) -> tuple[Bucket, list[Change]] | None:
             old = load(txn, bucket_key(name), Bucket)
             if old is not None:
                 raise BucketExists(name, old.owner)
+            if has_uploads(txn, name):
+                return None  # of one that was deleted a moment ago
             root, changes = make_directory(txn, ROOT_INODE, name.encode() + b"/", maker, explicit=True)
             versioning = ENABLED if lock else ""
             bucket = Bucket(root=root, created=maker.now, owner=owner, versioning=versioning, lock=lock, acl=acl)
@@ -63,7 +67,9 @@ class Buckets:
                 save(txn, configuration_key(name, kind), record)
             return bucket, changes
 
-        bucket, changes = await self._meta.write(change)
+        while (made := await self._meta.write(change)) is None:
+            await self._endings.end_uploads_of(name)
+        bucket, changes = made
         if tell:
             self._changes.notify(changes)
             await self._changes.taken_in()
@@ -73,20 +79,22 @@ class Buckets:
         """Delete an empty bucket and its uploads; `tell` as in `create`. Raises NoSuchBucket, BucketNotEmpty."""
         now = self._maker().now
 
-        def change(txn: Txn) -> list[Change]:
+        def change(txn: Txn) -> tuple[list[Change], bool]:
             bucket = find_bucket(txn, name)
             versions = VERSION + bucket.root.to_bytes(8, "big")
             if not is_empty(txn, bucket.root) or any(True for _ in txn.scan(versions, successor(versions))):
                 raise BucketNotEmpty(name)
-            if not end_uploads_of(txn, name):
-                raise BucketNotEmpty(name)
+            more = end_some_uploads(txn, name, UPLOADS_AT_ONCE)
             txn.delete(bucket_key(name))
             told = CONFIGURATION + name.encode() + b"\0"
             for key in [key for key, _ in txn.scan(told, successor(told))]:
                 txn.delete(key)
-            return remove_directory(txn, ROOT_INODE, name.encode() + b"/", now)
+            return remove_directory(txn, ROOT_INODE, name.encode() + b"/", now), more
 
-        changes = await self._meta.write(change)
+        changes, more = await self._meta.write(change)
+        if more:
+            self._endings.bucket_deleted(name)
+        self._endings.wake()
         if tell:
             self._changes.notify(changes)
             await self._changes.taken_in()

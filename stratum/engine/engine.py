@@ -221,7 +221,8 @@ async def _put_together(
     first = FirstWrites(meta, ids, now_ns, owner, limits.disk_check_interval)
     volumes, backends = _volumes_of(store, settings, ids, now_ns, lambda *bad: repairer.note_damage(*bad), cold)
     contents, changes, maker = Contents(meta, volumes, limits), Changes(), partial(_directory_maker, owner, now_ns)
-    buckets, consequences = Buckets(meta, changes, maker), Consequences()
+    endings = Endings(meta, limits)
+    buckets, consequences = Buckets(meta, changes, endings, maker), Consequences()
     sealing, quotas = Sealing(keys := Keys(meta, masters, now_ns)), Quotas(meta)
     files = Files(meta, contents, buckets, store.disks, settings, now_ns, consequences, sealing, quotas)
     around = Surroundings(meta, contents, changes, now_ns, maker, files, sealing, consequences)
@@ -245,7 +246,7 @@ async def _put_together(
         configurations=Configurations(meta),
         consequences=consequences,
         objects=objects,
-        uploads=Uploads(around, objects, endings := Endings(meta, limits), limits),
+        uploads=Uploads(around, objects, endings, limits),
         files=files,
         credentials=Credentials(meta, root, limits, now_ns),
         users=Users(meta, limits, now_ns),
