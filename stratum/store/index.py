@@ -189,7 +189,7 @@ class Index:
     def committed(self, rows: Mapping[bytes, bytes | None] | None) -> None:
         """A commit of these rows has ended (None: nobody knows how): `look` is to see it from now on."""
         self._let_go()
-        if rows is None:
+        if rows is None or len(rows) > _REMEMBERED // 8:  # so many are not worth the time of the loop
             self._remembered.clear()
         else:
             for key, value in rows.items():

@@ -78,17 +78,24 @@ class Pending:
         if not self.done:
             self._journal.finish(self)
 
-    def when_durable(self, call: Callable[[], object]) -> None:
-        """Have `call` made, in some disk's thread, when all appends under way have succeeded and are enough."""
+    def when_answered(self, call: Callable[[], object]) -> None:
+        """Have `call` made, in some disk's thread or at once, when all appends under way have ended. One on a disk that
+        hangs never does."""
         counted = iter(range(len(self.under_way) - 1, -1, -1))  # next() is atomic: one of the threads gets the 0
 
-        def ended(append: Future[None]) -> None:
-            if append.exception() is None and next(counted) == 0:
+        def ended(_: Future[None]) -> None:
+            if next(counted) == 0:
                 call()
 
-        if len(self.under_way) >= self.needed:
-            for _, append in self.under_way:
-                append.add_done_callback(ended)
+        for _, append in tuple(self.under_way):
+            append.add_done_callback(ended)
+        if not self.under_way:
+            call()
+
+    def went_well(self) -> bool:
+        """When all appends under way have ended: whether as many copies as there shall be have it; then it is done, as
+        after `wait`. Never waits."""
+        return self._journal.finish_whole(self)
 
     def submit(self, copies: Iterable[Copy]) -> None:
         """Have it appended to those of `copies` that have not got it."""
@@ -99,7 +106,7 @@ class Pending:
 
 
 class Journal:
-    """The journal of one server. One thread appends; snapshots may be written from another at the same time."""
+    """The journal of one server. One thread at a time appends; snapshots may be written from another meanwhile."""
 
     def __init__(self, disks: Disks, copies: int, store_id: bytes) -> None:
         self._quorum = Quorum(disks, copies, store_id)
@@ -191,7 +198,24 @@ class Journal:
             raise self._quorum.shortage(len(pending.durable), pending.needed)
         for copy in full:
             copy.close()
-        copies.members = pending.durable
+        self._end(pending)
+
+    def finish_whole(self, pending: Pending) -> bool:
+        """See `Pending.went_well`."""
+        appended = [copy for copy, append in pending.under_way if append.done() and append.exception() is None]
+        if (
+            self._pending is not pending
+            or len(appended) != len(pending.under_way)
+            or len(appended) < self._quorum.target
+        ):
+            return False
+        pending.under_way, pending.durable = [], appended
+        self._end(pending)
+        return True
+
+    def _end(self, pending: Pending) -> None:
+        """The record is durable on enough disks: the next may begin."""
+        self._copies.members = pending.durable
         pending.done = True
         self._pending = None
         self._next = pending.seq + 1

@@ -1,16 +1,17 @@
 """The metadata store: changes are visible at once, durable with the next group commit.
 
-Room: stratum/store. May import: core, store.batches, committer, disks, index, journal, overlay, recovery.
+Room: stratum/store. May import: core, store.batches, disks, index, journal, journal_writer, overlay, recovery.
 
-A change runs on the event loop against the index under an overlay of what is not yet durable. The open batch
-collects changes; when somebody waits, or `Limits.publish_delay` after its first change, it is sealed and handed to
-the one writer thread, which commits it to the index and, at the same time, to the redo journal. Meanwhile the next
-batch collects. Then waiters are woken and the overlay of the batch is dropped (store/batches.py).
+A change runs on the event loop against the index under an overlay of what it does not hold yet. The open batch
+collects changes; when somebody waits, or `Limits.publish_delay` after its first change, it is sealed and written to the
+redo journal. Meanwhile the next batch collects. Then waiters are woken, and the index gets it, together with all that
+was journaled since it got something the last time; then it leaves the overlay (store/batches.py).
 
 Invariants, besides M1 to M4 of store/batches.py
     M5  An answer is never based on what may still vanish: `read_durable` and `write` wait for every batch they
         looked at, also when they end with an error of ours.
-    M6  A snapshot shows exactly one commit, which is durable, and only rows whose checksums hold.
+    M6  A snapshot shows exactly one commit, which is durable (the index is never ahead of the journal), and only rows
+        whose checksums hold.
     M7  With an index that had to be built anew, nothing is served unless so many disks of the journal could be
         read that no acknowledged commit can be missing.
 """
@@ -27,10 +28,10 @@ from stratum.core.config import Limits
 from stratum.core.errors import Corrupt, ReadOnly, StratumError, Unavailable
 from stratum.core.txn import Txn
 from stratum.store.batches import Batches
-from stratum.store.committer import RedoJournal
 from stratum.store.disks import Disks
 from stratum.store.index import Index, sequence_of, sound_rows
 from stratum.store.journal import Journal, read_back
+from stratum.store.journal_writer import RedoJournal
 from stratum.store.overlay import MergedTxn
 from stratum.store.recovery import ReadBack, Recovery, closed_cleanly, open_index, put_in_place
 
@@ -203,7 +204,7 @@ class Meta:
             nursery.start_soon(self._hurry_at_cancel)
             nursery.start_soon(self._begin_later)
             task_status.started()
-            await self._batches.seal_when_due()
+            await self._batches.keep_time()
 
     async def close(self) -> None:
         """Make everything durable, leave a fresh snapshot, let go of files. Later calls raise ReadOnly."""
@@ -231,8 +232,7 @@ class Meta:
             try:
                 await trio.to_thread.run_sync(self._snapshot)
             finally:
-                self._batches.map_in_use = False
-                self._batches.publish_soon()
+                self._batches.map_is_free()
             self._snapshot_at = self._journal.bytes_since_snapshot + self._limits.journal_segment_bytes
 
     async def _hurry_at_cancel(self) -> None:
@@ -274,11 +274,7 @@ class Meta:
 
     def _write_snapshot(self) -> None:
         def write(txn: Txn) -> None:
-            sequence = sequence_of(txn)
-            while sequence > self._batches.durable:  # in the index, but perhaps not yet in the journal (M6)
-                self._refuse_if_hurried()
-                sleep(_PAUSE)
-            self._journal.write_snapshot(sequence, self._rows(txn))
+            self._journal.write_snapshot(sequence_of(txn), self._rows(txn))
 
         self._index.read(write)
 

@@ -2,13 +2,13 @@
 
 Room: stratum/store. May import: core.txn.
 
-A `Layer` holds the rows that one batch changes. At most two layers exist at a time: the open one, which
-collects, and the sealed one below it, which is being committed. A `MergedTxn` looks through them onto the
-committed rows.
+A `Layer` holds the rows that one batch changes, or several that followed each other. At most four exist at a time:
+the open one, which collects; below it the sealed one, which the journal is to get; one with what only the journal has;
+and one that the index is getting. A `MergedTxn` looks through them onto the committed rows.
 
 Invariants
     O1  A change that raises leaves its layer exactly as it was.
-    O2  A sealed layer never changes again.
+    O2  A sealed layer never changes again, but to `take` the next one, when the journal has both.
     O3  `MergedTxn.seen` is at least the number of every layer whose row, or removal of a row, was looked at.
 """
 
@@ -19,6 +19,7 @@ from typing import Final
 from stratum.core.txn import Txn
 
 KEY_BYTES = 2048
+_FEW = 32  # keys that are cheaper put in their places one by one
 ROW_COST = 200  # bytes of memory a pending row costs besides its key and value (measured: 180 to 220)
 
 
@@ -40,6 +41,7 @@ class Layer:
         self.rows: dict[bytes, bytes | None] = {}
         self.keys: list[bytes] = []
         self.cost = 0
+        self._ordered = True
 
     def change(self, key: bytes, value: bytes | None) -> bytes | _Absent | None:
         """Set what the layer says about `key`; return what it said before."""
@@ -62,12 +64,28 @@ class Layer:
         del self.keys[bisect_left(self.keys, key)]
         self.cost -= len(key) + ROW_COST + (len(value) if value is not None else 0)
 
+    def take(self, newer: "Layer") -> None:
+        """Say what the layer above says, and the rest as before. `cost` becomes a bound: nothing is taken off."""
+        added = [key for key in newer.keys if key not in self.rows]
+        if self._ordered and len(added) < _FEW:
+            for key in added:
+                insort(self.keys, key)
+        else:
+            self.keys += added
+            self._ordered = False
+        self.rows |= newer.rows
+        self.cost += newer.cost
+        self.number = newer.number
+
     def changes(self) -> list[tuple[bytes, bytes | None]]:
-        """Everything the layer says, in key order."""
-        return [(key, self.rows[key]) for key in self.keys]
+        """Everything the layer says, in key order. In any thread, if the layer is sealed."""
+        return [(key, self.rows[key]) for key in (self.keys if self._ordered else sorted(self.rows))]
 
     def first(self, start: bytes, stop: bytes) -> bytes | None:
         """The layer's smallest key with start <= key < stop, or None."""
+        if not self._ordered:
+            self.keys.sort()
+            self._ordered = True
         position = bisect_left(self.keys, start)
         if position == len(self.keys) or self.keys[position] >= stop:
             return None

@@ -38,11 +38,16 @@ class FakePending:
             raise TooFewDisks(self._journal.failure)
         self._journal.medium.records[self._seq] = self._changes
 
-    def when_durable(self, call: Callable[[], object]) -> None:
-        """Say so at once if the journal is `prompt`, not at all if it is not."""
-        if self._journal.prompt and self._journal.failure is None:
-            self._journal.medium.records[self._seq] = self._changes
-            call()
+    def when_answered(self, call: Callable[[], object]) -> None:
+        """Say so at once. If the journal is not `prompt`, the disks' answers were not good."""
+        call()
+
+    def went_well(self) -> bool:
+        """Durable now if the journal is `prompt`; if not, it is for `wait` to say."""
+        if not self._journal.prompt or self._journal.failure is not None:
+            return False
+        self._journal.medium.records[self._seq] = self._changes
+        return True
 
 
 class FakeJournal:

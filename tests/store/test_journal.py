@@ -339,23 +339,24 @@ def test_on_real_folders_it_is_the_same(tmp_path):
     assert (found.snapshot, found.sequences, found.state) == (4, [5, 6], state_at(6))
 
 
-def test_that_a_record_is_durable_is_told_once_and_only_when_the_last_of_its_disks_has_it(started):
+def test_that_the_disks_have_answered_is_told_once_and_only_when_the_last_of_them_has(started):
     journal, _ = started
     told = threading.Semaphore(0)
     with Hang("before journal.fsync") as hang:
         pending = begin(journal, 1)
-        pending.when_durable(told.release)
+        pending.when_answered(told.release)
         hang.reached.wait()
         assert not told.acquire(timeout=0)
-    pending.wait()
+        assert not pending.went_well()
     assert told.acquire(timeout=10)
+    assert pending.went_well()
     append(journal, [2, 3])
     assert not told.acquire(timeout=0)
 
 
 def test_where_a_disk_fails_it_is_for_wait_to_say_whether_the_record_is_durable(started):
     journal, _ = started
-    told = []
+    told = threading.Semaphore(0)
 
     def fails(name, left=itertools.count()):  # noqa: B008 - one count for the one hook
         if name == "before journal.fsync" and next(left) == 0:
@@ -364,9 +365,11 @@ def test_where_a_disk_fails_it_is_for_wait_to_say_whether_the_record_is_durable(
     failpoints.set_hook(fails)
     try:
         pending = begin(journal, 1)
-        pending.when_durable(lambda: told.append(1))
+        pending.when_answered(told.release)
+        assert told.acquire(timeout=10)
+        assert not pending.went_well()
         pending.wait()  # another disk has taken its place
     finally:
         failpoints.set_hook(None)
     append(journal, [2])
-    assert told == []
+    assert not told.acquire(timeout=0)

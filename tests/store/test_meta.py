@@ -18,7 +18,7 @@ from stratum.core.config import KIB, MIB, Limits
 from stratum.core.errors import DiskFailed, NoSuchKey, ReadOnly, TooFewDisks
 from stratum.core.records import encode
 from stratum.core.txn import load, save
-from stratum.store import committer
+from stratum.store import journal_writer
 from stratum.store.meta import Meta
 from tests.fakes.journal import FakeJournal, FakeReadBack, Medium
 
@@ -121,10 +121,9 @@ async def test_what_the_writer_is_at_is_still_not_durable(tmp_path):
     async with opened(tmp_path) as (meta, journal), trio.open_nursery() as nursery:
         journal.gate.clear()
         nursery.start_soon(meta.write, put(b"a"))
-        with trio.fail_after(5):
-            while meta._index.sequence() == 0:  # committed to the index, but not in the journal
-                await trio.lowlevel.checkpoint()
+        await turn()
         assert (meta.read(rows_of), meta.seen, meta.sequence) == ({b"a": b"v"}, 1, 0)
+        assert meta._index.sequence() == 0  # the index is never ahead of the journal
         journal.gate.set()
 
 
@@ -203,7 +202,7 @@ async def test_the_map_grows_before_it_is_full(tmp_path):
 
 
 async def test_while_the_journal_cannot_be_written_changes_are_refused_and_reads_go_on(tmp_path, monkeypatch):
-    monkeypatch.setattr(committer, "RETRY_PAUSE", 0.001)
+    monkeypatch.setattr(journal_writer, "RETRY_PAUSE", 0.001)
     async with opened(tmp_path) as (meta, journal):
         await meta.write(put(b"old", b"1"))
         journal.gate.clear()
@@ -256,38 +255,78 @@ async def test_a_commit_that_only_the_journal_holds_stays_visible_and_survives(t
             raise DiskFailed("index")
 
         monkeypatch.setattr(meta._index, "commit", commit)
+        await meta.write(put(b"a", b"2"))  # the journal has it
+        while meta.failed is None:
+            await trio.lowlevel.checkpoint()
         with pytest.raises(ReadOnly):
-            await meta.write(put(b"a", b"2"))
+            await meta.write(put(b"a", b"3"))
         assert await meta.read_durable(rows_of) == {b"a": b"2"}
     async with opened(tmp_path, medium) as (meta, _):
         assert meta.recovery.kind == "rolled-forward"
         assert meta.read(rows_of) == {b"a": b"2"}
 
 
-async def test_who_waits_is_told_when_the_journal_has_it_and_the_next_batch_begins_when_the_index_has_it(
-    tmp_path, monkeypatch
-):
-    medium, gate = Medium(), threading.Event()
-    async with opened(tmp_path, medium) as (meta, journal):
-        commit = meta._index.commit
+@asynccontextmanager
+async def held_index(meta, monkeypatch):
+    """The commits of the index, as (number, rows), which are held back until the test lets go."""
+    commits, gate, commit = [], threading.Event(), meta._index.commit
 
-        def slow(sequence, changes):
-            gate.wait()
-            commit(sequence, changes)
+    def held(sequence, changes):
+        commits.append((sequence, changes))
+        gate.wait()
+        commit(sequence, changes)
 
-        monkeypatch.setattr(meta._index, "commit", slow)
+    monkeypatch.setattr(meta._index, "commit", held)
+    try:
+        yield commits, gate
+    finally:
+        gate.set()
+
+
+async def test_who_waits_is_told_when_the_journal_has_it_and_the_index_gets_many_batches_at_once(tmp_path, monkeypatch):
+    medium = Medium()
+    async with opened(tmp_path, medium) as (meta, journal), held_index(meta, monkeypatch) as (commits, gate):
         journal.prompt = True
-        await meta.write(put(b"a", b"1"))  # returns: it is durable
-        assert medium.records.keys() == {1}
-        assert await meta.read_durable(rows_of) == {b"a": b"1"}
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(meta.write, put(b"b", b"2"))
-            nursery.start_soon(meta._batches.drain)
+        for number in range(6):
+            await meta.write(put(b"a", b"%d" % number))  # returns: it is durable
+            assert await meta.read_durable(rows_of) == {b"a": b"%d" % number}
+        await meta.write(put(b"b"))
+        assert medium.records.keys() == set(range(1, 8))
+        gate.set()
+        await meta._batches.drain()
+        assert [(sequence, len(changes)) for sequence, changes in commits] == [(1, 1), (7, 2)]
+        assert meta.read(rows_of) == {b"a": b"5", b"b": b"v"}
+    assert meta.recovery.kind == "new"
+
+
+async def test_the_journal_is_not_ahead_of_the_index_by_more_than_may_be_pending(tmp_path, monkeypatch):
+    medium = Medium()
+    async with (
+        opened(tmp_path, medium, pending_meta_bytes=8 * KIB) as (meta, journal),
+        held_index(meta, monkeypatch) as (_, gate),
+        trio.open_nursery() as nursery,
+    ):
+        journal.prompt = True
+        for number in range(8):
+            nursery.start_soon(meta.write, put(b"%d" % number, bytes(3 * KIB)))
             await turn()
-            assert medium.records.keys() == {1}
-            assert meta.read(rows_of) == {b"a": b"1", b"b": b"2"}
-            gate.set()
-        assert medium.records.keys() == {1, 2}
+        assert medium.records.keys() == {1, 2, 3, 4}  # one in the index's hands, three behind it
+        gate.set()
+    assert len(medium.records) == 5 or not medium.records  # the other four came together; close takes a snapshot
+
+
+@pytest.mark.parametrize("rows", [journal_writer.LOOP_ROWS, journal_writer.LOOP_ROWS + 1])
+async def test_a_batch_of_many_rows_is_put_into_the_journal_by_a_thread(tmp_path, monkeypatch, rows):
+    async with opened(tmp_path) as (meta, journal):
+        journal.prompt, threads, begin = True, [], journal.append_begin
+
+        def append_begin(seq, changes):
+            threads.append(threading.current_thread())
+            return begin(seq, changes)
+
+        monkeypatch.setattr(journal, "append_begin", append_begin)
+        await meta.write(edit([(b"%05d" % number, b"v") for number in range(rows)]))
+        assert [thread is threading.main_thread() for thread in threads] == [rows <= journal_writer.LOOP_ROWS]
 
 
 async def test_what_only_the_journal_had_when_it_was_acknowledged_survives_a_failure_of_the_index(
@@ -393,6 +432,7 @@ async def test_a_damaged_row_is_never_copied_into_a_snapshot(tmp_path):
     medium = Medium()
     async with opened(tmp_path, medium) as (meta, _):
         await meta.write(put(b"a"))
+        await meta._batches.drain()
         meta._index.commit(1, [(b"a", encode(b"b", b"v"))])
     assert medium.snapshots == {}
     async with opened(tmp_path, medium) as (meta, _):
@@ -479,11 +519,18 @@ async def play(meta, script, model):
 async def live_and_die(folder, medium, script, fault, prompt, model):
     """Run `script` on the store in `folder`, then kill it; with `fault`, one of its halves has stopped before.
 
-    `prompt`: the journal is durable before the index.
+    `prompt`: the journal is durable without a thread that waits for it.
     """
     journal = FakeJournal(medium)
     journal.prompt = prompt
     meta = recover(folder, journal)
+    indexed, commit = [meta.sequence], meta._index.commit
+
+    def noting(sequence, changes):
+        commit(sequence, changes)
+        indexed.append(sequence)
+
+    meta._index.commit = noting
     assert meta.sequence >= model.acknowledged
     assert meta.read(rows_of) == model.at[meta.sequence]
     model.rows, model.at = dict(model.at[meta.sequence]), {meta.sequence: model.at[meta.sequence]}
@@ -501,6 +548,7 @@ async def live_and_die(folder, medium, script, fault, prompt, model):
     elif fault == "journal lost":
         medium.records.clear()
         medium.snapshots.clear()
+        model.acknowledged = indexed[-1]  # more disks than parity are gone: what the index has is what is left
 
 
 @settings(deadline=None, max_examples=60)

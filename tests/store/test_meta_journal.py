@@ -16,14 +16,15 @@ from hypothesis import strategies as st
 from stratum.core.config import KIB, Limits
 from stratum.core.errors import ReadOnly, TooFewDisks
 from stratum.core.txn import load, save
-from stratum.store import committer
+from stratum.store import batches, journal_writer
 from stratum.store.disks import Disks
 from stratum.store.identity import Absent
 from stratum.store.meta import Meta
 from tests.fakes.disk import FakeDisk
+from tests.store.journal_lab import Hang
 
 STORE, SLOTS, COPIES = bytes(16), range(6), 3
-LIMITS = Limits(journal_segment_bytes=2 * KIB, disk_check_interval=0.001)
+LIMITS = Limits(journal_segment_bytes=2 * KIB, disk_check_interval=0.001, disk_timeout=0.2)
 
 
 class Machine:
@@ -131,7 +132,7 @@ async def test_without_index_and_most_disks_it_does_not_come_up(tmp_path):
 
 
 async def test_it_goes_on_when_full_disks_have_room_again(tmp_path, monkeypatch):
-    monkeypatch.setattr(committer, "RETRY_PAUSE", 0.001)
+    monkeypatch.setattr(journal_writer, "RETRY_PAUSE", 0.001)
     machine = Machine(tmp_path)
     meta = machine.boot()
     await meta.write(put(b"a", b"1"))
@@ -163,4 +164,23 @@ async def test_a_failing_disk_costs_nothing_but_itself(tmp_path):
     shutil.rmtree(tmp_path / "index")
     meta = machine.boot(without=(0, 3))
     assert sorted(meta.read(rows_of)) == [b"a0", b"a1", b"b0", b"b1"]
+    await meta.close()
+
+
+async def test_a_disk_that_does_not_answer_is_done_without_and_nobody_waits_for_it_in_vain(tmp_path, monkeypatch):
+    monkeypatch.setattr(batches, "DOUBT_S", 0.001)
+    machine = Machine(tmp_path)
+    meta = machine.boot()
+    async with trio.open_nursery() as nursery:
+        await nursery.start(meta.run)
+        await meta.write(put(b"a"))
+        with Hang("before journal.fsync"), trio.fail_after(10):
+            await meta.write(put(b"b"))  # on another disk in its place
+        assert len(machine.slots.in_service()) == 5
+        await meta.write(put(b"c"))
+        nursery.cancel_scope.cancel()
+    machine.cut_power(meta, random.Random(1))
+    shutil.rmtree(tmp_path / "index")
+    meta = machine.boot()
+    assert sorted(meta.read(rows_of)) == [b"a", b"b", b"c"]
     await meta.close()

@@ -17,7 +17,8 @@ step = st.one_of(
     st.tuples(st.just("scan"), keys, keys),
 )
 change = st.tuples(st.lists(step, max_size=8), st.booleans())  # steps, and whether it raises at the end
-scripts = st.lists(st.one_of(change, st.just("seal"), st.just("commit")), max_size=30)
+turns = st.sampled_from(["seal", "journal", "index", "commit"])
+scripts = st.lists(st.one_of(change, turns), max_size=40)
 
 
 class Raised(Exception):
@@ -25,20 +26,37 @@ class Raised(Exception):
 
 
 class Store:
-    """The overlay's life without LMDB: committed rows, at most one sealed layer, an open one."""
+    """The overlay's life without LMDB: committed rows, an open layer and up to three between them."""
 
     def __init__(self):
         self.committed = MemoryTxn()
-        self.layers = [Layer(1)]
+        self.open, self.sealed, self.behind, self.indexing = Layer(1), None, None, None
+
+    @property
+    def layers(self):
+        every = (self.open, self.sealed, self.behind, self.indexing)
+        return [layer for layer in every if layer is not None]
 
     def seal(self):
-        if len(self.layers) == 1:
-            self.layers.insert(0, Layer(self.layers[0].number + 1))
+        if self.sealed is None:
+            self.open, self.sealed = Layer(self.open.number + 1), self.open
+
+    def journal(self):
+        if self.behind is None:
+            self.behind, self.sealed = self.sealed, None
+        elif self.sealed is not None:
+            self.behind.take(self.sealed)
+            self.sealed = None
+
+    def index(self):
+        if self.indexing is None:
+            self.indexing, self.behind = self.behind, None
 
     def commit(self):
-        if len(self.layers) == 2:
-            for key, value in self.layers.pop().changes():
+        if self.indexing is not None:
+            for key, value in self.indexing.changes():
                 self.committed.delete(key) if value is None else self.committed.put(key, value)
+            self.indexing = None
 
     def txn(self, *, writable=True):
         return MergedTxn(self.committed, self.layers, writable=writable)
@@ -72,10 +90,8 @@ def attempt(steps, txn, raises):
 def test_layers_over_rows_behave_as_one_sorted_map(script):
     store, model = Store(), MemoryTxn()
     for part in script:
-        if part == "seal":
-            store.seal()
-        elif part == "commit":
-            store.commit()
+        if isinstance(part, str):
+            getattr(store, part)()
         else:
             steps, raises = part
             before = (dict(store.layers[0].rows), list(store.layers[0].keys), store.layers[0].cost)
@@ -92,7 +108,7 @@ def test_layers_over_rows_behave_as_one_sorted_map(script):
 def test_a_read_that_saw_no_layer_would_have_seen_the_same_without_it(script, start, stop):
     store = Store()
     for part in script:
-        if part in ("seal", "commit"):
+        if isinstance(part, str):
             getattr(store, part)()
         else:
             attempt(part[0], store.txn(), part[1])
@@ -101,6 +117,22 @@ def test_a_read_that_saw_no_layer_would_have_seen_the_same_without_it(script, st
         answer = query(merged)
         durable = [layer for layer in store.layers if layer.number <= merged.seen]
         assert answer == query(MergedTxn(store.committed, durable, writable=False))
+
+
+def test_layers_that_follow_each_other_become_one_in_order_however_many_rows_they_have():
+    expected, whole = {}, Layer(0)
+    for number, count in enumerate((3, 100, 2, 40, 1, 1000), 1):
+        newer = Layer(number)
+        for key in range(0, count * number, number):
+            value = None if key % 7 == 0 else b"%d" % number
+            expected[b"%05d" % key] = value
+            newer.change(b"%05d" % key, value)
+        whole.take(newer)
+        assert whole.changes() == sorted(expected.items())
+        assert whole.number == number
+        if number != 4:  # two unordered ones in a row as well
+            assert whole.first(b"00002", b"1") == min(key for key in expected if key >= b"00002")
+        assert whole.cost >= sum(len(key) + len(value or b"") for key, value in expected.items())
 
 
 def test_a_scan_goes_on_while_what_it_yielded_is_removed():
