@@ -17,6 +17,7 @@ Invariants
 import logging
 import secrets
 import time
+from contextlib import suppress
 from itertools import count
 
 import trio
@@ -73,16 +74,16 @@ class Connection:
 
     async def run(self) -> None:
         """Serve until one side has had enough."""
+        sends_on = False
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._incoming.watch)
             try:
-                if await self._requests():
-                    await self._part()
+                sends_on = await self._requests()
             except BROKEN:
                 self._wire.cut()
             nursery.cancel_scope.cancel()
-        with trio.move_on_after(self._limits.linger):
-            await self._wire.aclose()
+        with trio.move_on_after(self._limits.linger), suppress(*BROKEN):
+            await (self._wire.part() if sends_on else self._wire.aclose())
 
     async def _requests(self) -> bool:
         """Answer all of them; return whether the client may still be sending."""
@@ -165,14 +166,6 @@ class Connection:
         headers = [*response.headers, (b"content-length", b"%d" % len(response.body))]
         head = answer.begin(response.status, [*headers, (b"x-amz-request-id", request_id.encode())])
         await self._wire.send_all(head + response.body)
-
-    async def _part(self) -> None:
-        """End our half, and read on for a while, so that what was answered is not lost to a reset."""
-        with trio.move_on_after(self._limits.linger):
-            if hasattr(self._wire, "send_eof"):  # not over TLS
-                await self._wire.send_eof()
-            while await self._incoming.more():
-                self._incoming.buffer = b""
 
 
 def said(error: BaseException | None) -> S3Error:

@@ -5,11 +5,14 @@ Room: stratum/s3. May import: core.config.
 
 import socket
 import struct
+from contextlib import suppress
 from typing import Any
 
 import trio
 
-from stratum.core.config import Limits
+from stratum.core.config import KIB, Limits
+
+THROWN_AWAY = 64 * KIB  # received at once of what nobody reads
 
 
 class Wires:
@@ -108,3 +111,23 @@ class Wire:
             await self._stream.send_all(data)
             return
         raise trio.BrokenResourceError("the client takes nothing")
+
+    async def part(self) -> None:
+        """End our half, throw away what the peer still sends, and close once it has ended too.
+
+        Closed earlier, unread bytes would reset the connection, and the peer might never see what it was answered.
+        Over TLS the rest is not even deciphered. Takes as long as the peer likes. Raises as the stream does.
+        """
+        stream = self._stream
+        over_tls = isinstance(stream, trio.SSLStream)
+        if over_tls:
+            stream = stream.transport_stream
+        try:
+            if over_tls:
+                with suppress(trio.BrokenResourceError):  # it sends on, instead of the farewell that is waited for
+                    await self._stream.unwrap()
+            await stream.send_eof()
+            while await stream.receive_some(THROWN_AWAY):
+                pass
+        finally:
+            await trio.aclose_forcefully(stream)

@@ -84,6 +84,26 @@ async def served(nursery):
         stop.set()
 
 
+@pytest.fixture(scope="module")
+def tls(tmp_path_factory):
+    return lambda: load(renew(tmp_path_factory.mktemp("tls"), ("127.0.0.1",), time.time()), None)
+
+
+def sure() -> ssl.SSLContext:
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    return context
+
+
+def over(stream, kind: str):
+    """What a client of this kind speaks through."""
+    if kind == "plain":
+        return stream
+    context = sure()
+    context.maximum_version = ssl.TLSVersion.TLSv1_2 if kind == "tls 1.2" else ssl.TLSVersion.TLSv1_3
+    return trio.SSLStream(stream, context, server_hostname="127.0.0.1", https_compatible=True)
+
+
 def descriptors() -> int:
     return len(os.listdir("/proc/self/fd"))
 
@@ -132,14 +152,28 @@ async def test_to_http_1_0_a_failed_answer_of_unknown_length_is_a_reset_and_not_
                     pass
 
 
-async def test_an_early_answer_to_an_upload_is_not_lost_to_a_reset(served):
+@pytest.mark.parametrize("kind", ["plain", "tls", "tls 1.2"])
+async def test_an_early_answer_to_an_upload_is_not_lost_to_a_reset_and_seen_to_end_at_once(served, tls, kind):
     """Closing a socket with unread bytes resets the connection: the client would see an error."""
-    connect = await served(answering(403, body=b"no"))
-    async with await connect() as stream:
+    connect = await served(answering(403, body=b"no"), tls=None if kind == "plain" else tls)
+    before = descriptors()
+    async with over(await connect(), kind) as stream:
         await stream.send_all(PUT.replace(b"1000000", b"100000000") + bytes(300_000))
         with trio.fail_after(5):
             answer = b"".join([piece async for piece in stream])
     assert (statuses(answer), answer[-2:]) == ([403], b"no")
+    await until(lambda: descriptors() <= before)
+
+
+@pytest.mark.parametrize("kind", ["plain", "tls", "tls 1.2"])
+async def test_who_is_refused_and_sends_no_more_sees_the_end_at_once(served, tls, kind):
+    connect = await served(ToyDoor(), tls=None if kind == "plain" else tls)
+    before = descriptors()
+    async with over(await connect(), kind) as stream:
+        await stream.send_all(b"what is this\r\n\r\n")
+        with trio.fail_after(5):
+            assert statuses(b"".join([piece async for piece in stream])) == [400]
+    await until(lambda: descriptors() <= before)
 
 
 async def test_who_finds_no_place_is_told_to_slow_down(served):
@@ -153,17 +187,6 @@ async def test_who_finds_no_place_is_told_to_slow_down(served):
             with trio.fail_after(5):
                 answer = b"".join([piece async for piece in turned_away])
     assert statuses(answer) == [503]
-
-
-@pytest.fixture(scope="module")
-def tls(tmp_path_factory):
-    return lambda: load(renew(tmp_path_factory.mktemp("tls"), ("127.0.0.1",), time.time()), None)
-
-
-def sure() -> ssl.SSLContext:
-    context = ssl.create_default_context()
-    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-    return context
 
 
 @pytest.mark.parametrize("sent", [b"", b"\x16\x03\x01", GET, bytes(10_000)])
