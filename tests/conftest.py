@@ -11,6 +11,7 @@ both (set by contrib/test.sh).
 
 import os
 import shutil
+import signal
 
 import pytest
 from hypothesis import settings
@@ -21,6 +22,11 @@ settings.load_profile("untimed")
 REQUIRE = "STRATUM_TEST_REQUIRE_FUSE"
 REQUIRE_PROGRAMS = "STRATUM_TEST_REQUIRE_PROGRAMS"
 ASKED = os.environ.get("STRATUM_TEST_TRANSPORT", "raw")
+
+# A shell without job control lets what it starts in the background ignore Ctrl-C, and whatever that starts inherits it:
+# a suite run by a script with `&` would wait in vain for servers to end that it sends SIGINT.
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(params=("raw", "pyfuse3") if ASKED == "both" else (ASKED,))
