@@ -13,6 +13,7 @@ from stratum.console.answers import answer
 from stratum.console.disks import add_disks
 from stratum.console.explain import add_explain
 from stratum.console.quotas import add_quotas
+from stratum.console.replications import add_replications
 from stratum.console.roles import add_roles
 from stratum.console.tenants import add_tenants
 from stratum.console.tiers import add_tiers
@@ -76,6 +77,7 @@ def add_admin(
     add_tenants(pages, engine, guard, with_tenants)
     add_roles(pages, engine, guard)
     add_quotas(pages, engine, guard)
+    add_replications(pages, engine, guard)
     add_disks(pages, engine, guard)
 
 

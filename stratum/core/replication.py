@@ -19,6 +19,7 @@ import msgspec
 from stratum.core.records import Inode
 
 KIND = "replication"
+RESYNC = "replication-resync"  # kind of the row that says how far a resync of a bucket has come
 RULES_MAX = 1000
 MARK = "stratum-replica"  # user metadata of replicas
 HEADER = f"x-amz-meta-{MARK}"
@@ -69,6 +70,21 @@ class Outgoing(msgspec.Struct, frozen=True, array_like=True):
     marker: bool = False
     storage_class: str = ""
     tags: bool = False  # the version is there already: only its tags have changed
+
+
+class Resync(msgspec.Struct, frozen=True, array_like=True):
+    """How far it has come with what was in a bucket before its rules: all keys up to `after`. Times in ns.
+
+    `looked`: versions; `queued`: sendings of them, one for each target; `behind`: versions that stay, since a later
+    one of their key has gone before. `ended`: 0 while it goes on.
+    """
+
+    begun: int
+    after: bytes = b""
+    looked: int = 0
+    queued: int = 0
+    behind: int = 0
+    ended: int = 0
 
 
 @dataclass(frozen=True, slots=True)

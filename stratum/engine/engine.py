@@ -50,6 +50,7 @@ from stratum.engine.reaper import Reaper
 from stratum.engine.relocator import Relocator
 from stratum.engine.repairer import Repairer
 from stratum.engine.replications import Replications
+from stratum.engine.resyncs import Resyncs
 from stratum.engine.roles import Roles
 from stratum.engine.scrubber import Scrubber
 from stratum.engine.sealing import Sealing
@@ -153,6 +154,11 @@ class Engine:
     def replications(self) -> Replications:
         """What sends versions on to other buckets."""
         return self.follow_ups.replications
+
+    @property
+    def resyncs(self) -> Resyncs:
+        """What was in buckets before their replication."""
+        return self.follow_ups.resyncs
 
     @property
     def access_logs(self) -> AccessLogs:

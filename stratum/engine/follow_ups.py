@@ -14,6 +14,7 @@ from stratum.engine.lifecycle import Lifecycle
 from stratum.engine.notifications import Notifying, Sender
 from stratum.engine.objects import Objects
 from stratum.engine.replications import Remote, Replications
+from stratum.engine.resyncs import Resyncs
 from stratum.engine.surroundings import Surroundings
 from stratum.store.webhooks import Webhooks
 
@@ -27,12 +28,13 @@ class FollowUps:
     access_logs: AccessLogs
     inventories: InventoryLists
     replications: Replications
+    resyncs: Resyncs
 
     @property
     def services(self) -> list[Callable[[], Awaitable[None]]]:
         """What runs for as long as the engine does."""
         running = [self.lifecycle.run, self.notifying.run, self.access_logs.run, self.inventories.run]
-        return [*running, self.replications.run]
+        return [*running, self.replications.run, self.resyncs.run]
 
     async def close(self) -> None:
         """Write what waits in memory."""
@@ -51,7 +53,9 @@ def follow_ups(
     access_logs = AccessLogs(around, objects, settings.limits, settings.region)
     replications = Replications(around, objects, settings, store_id, _remotes(settings, store_id))
     around.consequences.add(replications)
-    return FollowUps(lifecycle, notifying, access_logs, InventoryLists(around, objects, settings), replications)
+    inventories = InventoryLists(around, objects, settings)
+    resyncs = Resyncs(around, objects, replications, settings.limits)
+    return FollowUps(lifecycle, notifying, access_logs, inventories, replications, resyncs)
 
 
 def _remotes(settings: Settings, store_id: bytes) -> dict[str, Remote]:

@@ -158,9 +158,13 @@ class Replications:
     def written(self, txn: Txn, name: str, bucket: Bucket, view: ObjectView, event: str, principal: str) -> None:
         """See engine.consequences."""
         tags = event.startswith("ObjectTagging:") and bool(view.inode.replication)
-        rules = self._rules(txn, name) if tags or event.startswith("ObjectCreated:") else None
+        rules = self.rules(txn, name) if tags or event.startswith("ObjectCreated:") else None
         if rules is None or is_replica(view.inode.metadata, view.key):
             return
+        self.send(txn, rules, name, view, tags=tags)
+
+    def send(self, txn: Txn, rules: Replication, name: str, view: ObjectView, *, tags: bool = False) -> int:
+        """Inside a change: let a version go wherever the rules say, or only its `tags`; return how many times."""
         found = targets_for(rules, view.key, view.inode.tags)
         rows = [
             Outgoing(name, view.key, view.version, r.target, r.remote, 0, False, r.storage_class, tags) for r in found
@@ -172,6 +176,7 @@ class Replications:
             due = queued + (inode.replicas_due if tags else 0)
             inode = msgspec.structs.replace(inode, replication=FAILED if failed else PENDING, replicas_due=due)
             save(txn, inode_key(view.inode_number), inode)
+        return queued
 
     def removed(
         self, txn: Txn, name: str, bucket: Bucket, key: bytes, version: str, sequence: int, event: str, principal: str
@@ -179,12 +184,16 @@ class Replications:
         """See engine.consequences. Only delete markers go on; a version that is taken away stays where it went."""
         if not event.endswith(":DeleteMarkerCreated") or principal == BY_REPLICATION:
             return
-        rules = self._rules(txn, name)
+        rules = self.rules(txn, name)
         if rules is not None:
-            found = targets_for(rules, key, {}, marker=True)
-            self._queue(
-                txn, [Outgoing(name, key, version or "null", r.target, r.remote, 0, marker=True) for r in found]
-            )
+            self.send_marker(txn, rules, name, key, version)
+
+    def send_marker(self, txn: Txn, rules: Replication, name: str, key: bytes, version: str) -> int:
+        """Inside a change: let a delete marker go wherever the rules say; return how many times."""
+        found = targets_for(rules, key, {}, marker=True)
+        return self._queue(
+            txn, [Outgoing(name, key, version or "null", r.target, r.remote, 0, marker=True) for r in found]
+        )
 
     def begun(self, txn: Txn, name: str, upload_id: str, upload: Upload) -> None:
         """See engine.consequences."""
@@ -192,7 +201,8 @@ class Replications:
     def moved(self, txn: Txn, name: str) -> None:
         """See engine.consequences. Renames of directories through the mount are not followed."""
 
-    def _rules(self, txn: Txn, name: str) -> Replication | None:
+    def rules(self, txn: Txn, name: str) -> Replication | None:
+        """The rules of a bucket; None: it has none."""
         row = configuration_key(name, KIND)
         raw = txn.get(row)
         if raw is None:

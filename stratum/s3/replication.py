@@ -103,7 +103,9 @@ def _rule(element: Node) -> ReplicationRule:
         raise S3Error("MalformedXML")
     if _enabled(element, "ExistingObjectReplication"):
         raise S3Error(
-            "NotImplemented", "Objects from before are not replicated.", Parameter="ExistingObjectReplication"
+            "NotImplemented",
+            "What is in the bucket already is replicated by `stratum replication resync`.",
+            Parameter="ExistingObjectReplication",
         )
     for criterion in (c for s in children(element, "SourceSelectionCriteria") for c in s.children):
         if criterion.name == "ReplicaModifications" and (child_text(criterion, "Status") or "").strip() == "Enabled":

@@ -20,6 +20,7 @@ from stratum.serve.kms_commands import kms_group
 from stratum.serve.options import json_option, load, reports_errors, s3_option, with_store_options
 from stratum.serve.quota_commands import quota_group
 from stratum.serve.replay_command import replay_command
+from stratum.serve.replication_commands import replication_group
 from stratum.serve.role_commands import role_group
 from stratum.serve.settings_file import Loaded, as_keys
 from stratum.serve.settings_values import join_address
@@ -254,6 +255,7 @@ main.add_command(user_group(connect))
 main.add_command(policy_group(connect))
 main.add_command(role_group(connect))
 main.add_command(quota_group(connect))
+main.add_command(replication_group(connect))
 main.add_command(tenant_group(connect))
 main.add_command(disk_group(connect))
 main.add_command(replay_command)
