@@ -93,10 +93,10 @@ class Reporting:
         if record is None or begin > last:
             return
         gb, history = stream_bytes(record) / 1e9, self._rows.history(volume)
-        eve, *path = self._path(history, TIERS.index(SHOWN[record.tier]), begin - 1, last)
-        before = eve if begin > evidence.born else None
-        days = self._around.meta.read(lambda txn: list(_days(txn, volume, evidence, begin, last)))
-        judged = account(self._desk.book, gb, days, path, _idle(evidence, begin), self._desk.there, before)
+        then, *path = self._path(history, TIERS.index(SHOWN[record.tier]), begin - 1, last)
+        before = then if begin > evidence.born else None
+        eve, *days = self._around.meta.read(lambda txn: list(_days(txn, volume, evidence, begin - 1, last)))
+        judged = account(self._desk.book, gb, days, path, _idle(evidence, begin), self._desk.there, before, eve)
         found.week = _added(found.week, judged, gb)
         self._regret(volume, history, last, found)
 

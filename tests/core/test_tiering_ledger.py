@@ -33,11 +33,11 @@ def test_the_account_of_a_path_is_what_the_rule_of_costs_says_and_never_below_th
     assert found.reads == sum(visits for visits, _ in history) >= found.cold_reads
 
 
-@given(days, st.integers(0, 2), st.data())
-def test_the_night_before_the_first_day_is_paid_for_and_the_optimum_could_have_used_it(history, before, data):
+@given(days, st.integers(0, 2), st.sampled_from([(0.0, 0.0), (1.0, 1.0), (1.0, 0.1)]), st.data())
+def test_the_night_before_the_first_day_is_paid_for_and_the_optimum_could_have_used_it(history, before, eve, data):
     path = data.draw(st.lists(st.integers(0, 2), min_size=len(history), max_size=len(history)))
-    found = account(BOOK, 1.0, history, path, 0, ALL, before)
-    moved = moving(ONE, BOOK, 1.0, before, path[0], False)
+    found = account(BOOK, 1.0, history, path, 0, ALL, before, eve)
+    moved = moving(ONE, BOOK, 1.0, before, path[0], eve[1] == 1.0)
     assert found.rent + found.reading + found.moving == pytest.approx(moved + cost_of_path(BOOK, 1.0, history, path))
     for cost in (found.rent + found.reading + found.moving, found.forty_eight, found.do_nothing):
         assert found.optimum <= cost * (1 + 1e-9)

@@ -16,7 +16,6 @@ from stratum.core.tiering.costs import access, break_even, early_leave, holding,
 from stratum.core.tiering.optimum import Day, optimum
 from stratum.core.tiering.prices import COLD, HOT, TIERS, WARM, PriceBook
 
-NOTHING_READ = (0.0, 0.0)
 IDLE_WARM, IDLE_COLD = 2, 4  # days, of the rule that everybody starts with
 
 
@@ -38,10 +37,11 @@ class Account:
 
 def account(
     book: PriceBook, gb: float, days: Sequence[Day], path: Sequence[int], idle: int, there: Sequence[bool],
-    before: int | None = None,
+    before: int | None = None, eve: Day = (0.0, 0.0),
 ) -> Account:  # fmt: skip
     """Judge a volume. `days`: (visits, GB) each; `path`: its tier on each; `idle`: days without a read before them;
-    `there`: which tiers exist; `before`: its tier on the day before, none if it was born on the first."""
+    `there`: which tiers exist; `before`: its tier on the day before, none if it was born on the first; `eve`: what
+    that day brought."""
     rents = holding(book, gb)
     reads = [access(book, *day) for day in days]
     start = path[0] if before is None else before
@@ -50,8 +50,8 @@ def account(
     return Account(
         rent=sum(rents[tier] for tier in path),
         reading=sum(cost[tier] for cost, tier in zip(reads, path, strict=True)),
-        moving=_moving(book, gb, [NOTHING_READ, *days], nights),
-        optimum=_least(book, gb, days, start, free=before is not None),
+        moving=_moving(book, gb, [eve, *days], nights),
+        optimum=_least(book, gb, days, start, None if before is None else read_in_full(gb, eve[1])),
         forty_eight=_cost(book, gb, days, forty_eight(days, start, idle, there)),
         do_nothing=_cost(book, gb, days, [start] * len(days)),
         moves=len(moves),
@@ -61,12 +61,12 @@ def account(
     )
 
 
-def _least(book: PriceBook, gb: float, days: Sequence[Day], start: int, *, free: bool) -> float:
-    """The optimum; `free`: which could have moved in the night before, too."""
-    if not free:
+def _least(book: PriceBook, gb: float, days: Sequence[Day], start: int, at_hand: bool | None) -> float:
+    """The optimum, which could have moved in the night before, too: were the bytes at hand then? None: it could not."""
+    if at_hand is None:
         return float(optimum(book, gb, days, start))
     every = range(len(TIERS))
-    return min(float(moving(ONE, book, gb, start, g, False) + optimum(book, gb, days, g)) for g in every)
+    return min(float(moving(ONE, book, gb, start, g, at_hand) + optimum(book, gb, days, g)) for g in every)
 
 
 def forty_eight(days: Sequence[Day], start: int, idle: int, there: Sequence[bool]) -> list[int]:
