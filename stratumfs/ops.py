@@ -285,6 +285,7 @@ class Operations:
         writes = flags & os.O_ACCMODE != os.O_RDONLY
         if flags & os.O_TRUNC:
             await self._drop_privileges(inode, set_id=ctx.uid != 0)
+            await self._files.publish_closed(inode)
         return self._files.open(inode, writes=writes, truncate=bool(flags & os.O_TRUNC), process=ctx.pid)
 
     @answered

@@ -68,6 +68,8 @@ class FileAttributes:
         """
         check_changeable(number)
         if to.size is not None:
+            if to.size == 0:
+                await self._table.publish_closed(number)
             file = self._table.use(number)
             file.truncate(to.size)
             if not opened:

@@ -9,7 +9,7 @@ Invariants
     O3  A file without a name is never published: nobody could see it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import msgspec
 import trio
@@ -305,16 +305,18 @@ class OpenFile:
         async with self.lock:
             await self._layers.push()
 
-    async def publish(self, *, closing: bool) -> None:
+    async def publish(self, *, closing: bool, renamed: Callable[[Txn], None] | None = None) -> bool:
         """Make what the file is now its published version: visible at once, durable with the next group commit.
 
-        Raises TooFewDisks, StoreFull, QuotaExceeded, ReadOnly; then everything is as before.
+        `renamed`: a change that becomes visible and durable with it, all or nothing. Returns whether there was anything
+        to publish. Raises TooFewDisks, StoreFull, QuotaExceeded, ReadOnly, and what `renamed` raises; then everything
+        is as before.
         """
         async with self.lock:
             inode = self._mounted.meta.read(lambda txn: load(txn, inode_key(self.number), Inode))
             due = self.dirty if closing else self._changes != self._published
             if not due or inode is None or inode.nlink == 0:
-                return
+                return False
             self._check_changeable()
             changes, size, written = self._changes, self.size, self._written
             zeros, spans = await self._layers.stage()
@@ -334,7 +336,13 @@ class OpenFile:
                 anew=self._layers.anew,
                 keep=not self._kept,
             )
-            self._mounted.apply(lambda txn: publish(txn, self._mounted, new))
+
+            def change(txn: Txn) -> None:
+                if renamed is not None:
+                    renamed(txn)
+                publish(txn, self._mounted, new)
+
+            self._mounted.apply(change)
             self._kept, self._sealed = True, new.sealed if size else None
             self._emptied = 0 if self._emptied <= changes else self._emptied
             self._published, self._window = changes, (0, 0, [])
@@ -343,6 +351,7 @@ class OpenFile:
                 self._mounted.growth.forget(self.number)
             self._rough_etag = md5 is None and size <= REREAD_BYTES
             self._mounted.discard(self._layers.published())
+            return True
 
     async def forget(self) -> None:
         """Let go of what is not published."""

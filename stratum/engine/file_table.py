@@ -97,6 +97,14 @@ class FileTable:
         if file.number not in self._pins:
             self._free_orphans_among([file.number])
 
+    async def publish_closed(self, number: int) -> None:
+        """A file is about to be emptied: have it published first, if it was closed a moment ago.
+
+        Or S3 would be shown, in place of what was closed, the file while it is being written anew.
+        """
+        if self.publisher.keeps(number):
+            await self.publisher.finish(number)
+
     async def free_orphans(self) -> None:
         """Free every orphan: at start nobody uses any."""
         while True:

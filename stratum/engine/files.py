@@ -114,6 +114,8 @@ class Files:
         Raises what FileNames.create and `open` raise.
         """
         number, inode, made = await self.names.create(parent, name, mode, who, exclusive=exclusive)
+        if truncate and not made:
+            await self._table.publish_closed(number)
         file = self._table.use(number, inode)
         if made:
             self.xattrs.note_made(number, parent)
@@ -236,6 +238,10 @@ class Files:
         if found is None:
             raise NoSuchInode(f"handle {handle}")
         return found
+
+    async def publish_closed(self, number: int) -> None:
+        """Call before `open` truncates: what was closed is published as it was then."""
+        await self._table.publish_closed(real(number))
 
     # --- inodes in use --------------------------------------------------------------------------------------
 

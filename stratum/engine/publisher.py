@@ -102,11 +102,15 @@ class Publisher:
 
     async def settle(self, number: int | None) -> None:
         """Wait for the publication of what was closed so far: one file, or all (Q2). Raises ReadOnly."""
+        await self.finish(number)
+        await self._make_durable()
+
+    async def finish(self, number: int | None) -> None:
+        """As `settle`, but it need not be durable yet."""
         last = self._closes
         while self._waits(number, last):
             self._hurried.set()
             await self._done.wait()
-        await self._make_durable()
 
     def _waits(self, number: int | None, last: int) -> bool:
         """Is a close up to the `last` one not published yet?"""

@@ -12,11 +12,12 @@ import trio
 import trio.testing
 
 from stratum.core.config import KIB
-from stratum.core.errors import NoSuchInode, StoreFull
+from stratum.core.errors import NoSuchInode, NoSuchKey, StoreFull
 from stratum.core.objects import CopySpec, ListQuery, PutSpec
 from stratum.core.records import Inode
 from stratum.core.schema import NOT_PUBLISHED, ORPHAN, inode_key
 from stratum.core.txn import load, scan_records
+from stratum.core.views import object_at
 from stratum.engine.engine import open_engine
 from stratum.engine.file_attributes import AttributeChange
 from stratum.engine.file_names import Caller
@@ -254,3 +255,81 @@ async def test_a_file_deleted_before_it_was_published_leaves_nothing(engine):
     assert await keys(engine) == []
     assert engine.files._mounted.memory.held == 0
     assert not engine.files._table.files and not orphans(engine)
+
+
+async def rename(engine, old, new, *, exchange=False):
+    root = await root_of(engine)
+    await engine.files.names.rename(root, old, root, new, noreplace=False, exchange=exchange)
+
+
+def seen_now(engine, key):
+    """What S3 would find under a key, did it not wait for what was closed; None: nothing."""
+    try:
+        return engine.meta.read(lambda txn: object_at(txn, "bucket", key, None)).inode.etag
+    except NoSuchKey:
+        return None
+
+
+@pytest.mark.parametrize("size", [3, 200_000])
+@pytest.mark.parametrize("exchange", [False, True])
+async def test_a_key_is_never_without_a_version_while_a_new_file_is_renamed_over_it(engine, size, exchange):
+    content = os.urandom(size)
+    await write_file(engine, b"f", b"old")
+    await engine.files.settle(None)
+    await write_file(engine, b"f.tmp", content)
+    assert seen_now(engine, b"f.tmp") is None
+    await rename(engine, *((b"f", b"f.tmp") if exchange else (b"f.tmp", b"f")), exchange=exchange)
+    assert seen_now(engine, b"f") == md5(content).hexdigest()
+    assert await get(engine, b"f") == content
+    assert await keys(engine) == ([b"f", b"f.tmp"] if exchange else [b"f"])
+
+
+async def test_a_file_renamed_over_another_has_its_bytes_after_any_commit_that_has_its_name(tmp_path):
+    async with engine_at(tmp_path) as engine:
+        await engine.buckets.create("bucket", "alice")
+        await write_file(engine, b"f", b"old")
+        await engine.files.settle(None)
+        await create(engine, b"f.tmp", b"new")  # not closed: no publication of its own is under way
+        await rename(engine, b"f.tmp", b"f")
+        await engine.files._mounted.durable()
+        engine.files.close = _do_nothing
+        engine.meta.close = _do_nothing
+        engine.meta.abandon()
+    async with engine_at(tmp_path) as engine:
+        assert await get(engine, b"f") == b"new"
+
+
+async def test_where_a_file_cannot_be_published_what_it_would_replace_stays(engine):
+    await write_file(engine, b"f", b"old")
+    await engine.files.settle(None)
+    handle, _ = await create(engine, b"f.tmp", b"x" * 10_000)
+    store, engine.files._mounted.contents.store = engine.files._mounted.contents.store, _full
+    with pytest.raises(StoreFull):
+        await rename(engine, b"f.tmp", b"f")
+    engine.files._mounted.contents.store = store
+    assert await get(engine, b"f") == b"old"
+    await rename(engine, b"f.tmp", b"f")
+    assert await get(engine, b"f") == b"x" * 10_000
+    await close(engine, handle)
+
+
+@pytest.mark.parametrize("how", ["open", "create", "truncate"])
+async def test_a_closed_file_is_published_whole_although_it_is_emptied_and_written_anew_at_once(engine, how):
+    number = await write_file(engine, b"f", b"one, whole")
+    await engine.files.publish_closed(number) if how == "open" else None
+    if how == "create":
+        handle, _, _ = await engine.files.create(
+            await root_of(engine), b"f", 0o644, WHO, exclusive=False, truncate=True
+        )
+    else:
+        handle = engine.files.open(number, writes=True, truncate=how == "open")
+        if how == "truncate":
+            await engine.files.attributes.set(number, AttributeChange(size=0), opened=True)
+    await engine.files.write(handle, 0, b"tw")
+    assert await get(engine, b"f") == b"one, whole"
+    await engine.files.settle(None)
+    assert engine.files.idle
+    assert await get(engine, b"f") == b"one, whole"
+    await engine.files.write(handle, 2, b"o, whole")
+    await close(engine, handle)
+    assert await get(engine, b"f") == b"two, whole"
