@@ -23,13 +23,14 @@ def check_read(condition: Condition, current: Inode, *, copying: bool = False) -
     `copying`: the object is the source of a copy, which has no answer but yes or no: what would be
     `not_modified` raises too. Raises PreconditionFailed.
     """
-    _check_still_the_same(condition, current)
+    source = "x-amz-copy-source-" if copying else ""
+    _check_still_the_same(condition, current, source)
     if condition.if_none_match:
         known = _names(condition.if_none_match, current.etag)
     else:
         known = condition.if_modified_since is not None and _modified(current) <= condition.if_modified_since
     if known and copying:
-        raise PreconditionFailed("If-None-Match" if condition.if_none_match else "If-Modified-Since")
+        raise PreconditionFailed(source + ("If-None-Match" if condition.if_none_match else "If-Modified-Since"))
     return "not_modified" if known else "ok"
 
 
@@ -65,12 +66,20 @@ def check_delete(condition: Condition, current: Inode | None, *, marker: bool = 
         raise PreconditionFailed("x-amz-if-match-last-modified-time")
 
 
-def _check_still_the_same(condition: Condition, current: Inode) -> None:
+def _check_still_the_same(condition: Condition, current: Inode, source: str = "") -> None:
     if condition.if_match:
         if not _names(condition.if_match, current.etag):
-            raise PreconditionFailed("If-Match")
+            raise PreconditionFailed(f"{source}If-Match")
     elif condition.if_unmodified_since is not None and _modified(current) > condition.if_unmodified_since:
-        raise PreconditionFailed("If-Unmodified-Since")
+        raise PreconditionFailed(f"{source}If-Unmodified-Since")
+
+
+def is_still(current: Inode, etag: str, modified: int | None) -> bool:
+    """Is it what If-Range names: an ETag without its quotes, or a Last-Modified (s), which must be exactly it?
+
+    Source: RFC 9110, 13.1.5
+    """
+    return modified == _modified(current) if modified is not None else etag == current.etag
 
 
 def _names(etags: Iterable[str], etag: str) -> bool:

@@ -220,6 +220,10 @@ def answer_for(error: core.StratumError) -> S3Error:
         return _marker(error)
     if isinstance(error, core.NoSuchKey):  # said outright, for clients that ask whether it was a delete marker
         return S3Error("NoSuchKey", headers=[(b"x-amz-delete-marker", b"false")])
+    if isinstance(error, core.InvalidPart):
+        return S3Error("InvalidPart", f"{CODES['InvalidPart'][1]} ({error})")
+    if isinstance(error, core.PreconditionFailed):
+        return S3Error("PreconditionFailed", Condition=str(error))
     code = next(ANSWERS[kind] for kind in type(error).__mro__ if kind in ANSWERS)
     return S3Error(code, str(error) if isinstance(error, _TELLING) else _MESSAGES.get(type(error), ""))
 

@@ -8,7 +8,7 @@ import time
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
-from stratum.core.conditions import check_read, last_modified
+from stratum.core.conditions import check_read, is_still, last_modified
 from stratum.core.errors import RangeNotSatisfiable
 from stratum.core.objects import ObjectView
 from stratum.core.records import Checksum
@@ -18,7 +18,7 @@ from stratum.s3.browsers import guard_headers
 from stratum.s3.call import Call
 from stratum.s3.encryption import reading_key, sealed_headers
 from stratum.s3.errors import S3Error
-from stratum.s3.headers import condition_of, http_date, parse_range, response_overrides
+from stratum.s3.headers import condition_of, http_date, parse_http_date, parse_range, response_overrides
 from stratum.s3.http import Response
 from stratum.s3.lifecycle import expiration_headers
 from stratum.s3.object_lock import lock_headers
@@ -87,13 +87,22 @@ def _span(call: Call, view: ObjectView) -> tuple[int, int, int, list[Header]]:
     """(status, first byte, byte after the last, headers that say so)."""
     if "partNumber" in call.query:
         return _part_span(call, view)
+    asked = call.headers.get("range") if _is_still(call.headers.get("if-range"), view) else None
     try:
-        wanted = parse_range(call.headers.get("range"), view.size)
+        wanted = parse_range(asked, view.size)
     except RangeNotSatisfiable as error:
-        raise S3Error("InvalidRange", ActualObjectSize=str(view.size)) from error
+        size = str(view.size)
+        raise S3Error("InvalidRange", RangeRequested=asked or "", ActualObjectSize=size) from error
     if wanted is None:
         return 200, 0, view.size, [(b"content-length", b"%d" % view.size)]
     return _partial(view, *wanted)
+
+
+def _is_still(if_range: str | None, view: ObjectView) -> bool:
+    """Does the client go on with the object it began with? If not, it gets the whole of the new one."""
+    text = (if_range or "").strip()
+    date = None if text.startswith(('"', "W/")) else parse_http_date(text)
+    return if_range is None or is_still(view.inode, text.strip('"'), date)
 
 
 def _part_span(call: Call, view: ObjectView) -> tuple[int, int, int, list[Header]]:

@@ -224,6 +224,9 @@ TABLE: Mapping[tuple[Level, str, str], tuple[Op, str]] = {
 
 COPYING = {Op.PUT_OBJECT: Op.COPY_OBJECT, Op.UPLOAD_PART: Op.UPLOAD_PART_COPY}
 
+READS = (Op.GET_OBJECT, Op.HEAD_OBJECT)
+_KNOWN = {word for _, further in TABLE.values() for word in further.split()}
+
 # These name the operation like a sub-resource does, though AWS does not call them so.
 NAMING = SUBRESOURCES | {"uploadId", "list-type"}
 
@@ -272,8 +275,9 @@ def check_text(key: bytes) -> None:
 def parse_copy_source(value: str) -> tuple[str, bytes, str | None]:
     """Return (bucket, key, version id or None) of x-amz-copy-source. Raises InvalidArgument."""
     path, _, raw_query = value.encode("latin-1", "replace").partition(b"?")
-    bucket, key = split_path(path if path.startswith(b"/") else b"/" + path)
-    check_text(key)
+    name, _, key = _bytes(path).removeprefix(b"/").partition(b"/")  # many clients encode the slash between them, too
+    check_text(name + key)
+    bucket = name.decode()
     if not bucket or not key:
         raise S3Error(
             "InvalidArgument", "The copy source must name a bucket and a key.", ArgumentName="x-amz-copy-source"
@@ -306,7 +310,7 @@ def route(
     if found is None:
         return _unset(method, level, bucket, key, query, name)
     op, known = found
-    _check_parameters(query, {name, *known.split()})
+    _check_parameters(query, {name, *known.split()}, reading=op in READS)
     _check_naming(op, query)
     _check_version(query)
     return Route(op=_copied(op, copying), level=level, bucket=bucket, key=key, query=query)
@@ -336,21 +340,30 @@ def _check_version(query: Query) -> None:
         )
 
 
-def _check_parameters(query: Query, known: set[str]) -> None:
-    for name in query:
-        if name not in known and not _everywhere(name):
+def _check_parameters(query: Query, known: set[str], *, reading: bool = False) -> None:
+    for name, value in query.items():
+        if name not in known and not _everywhere(name) and not (reading and value and _means_nothing(name)):
             raise _not_implemented(name)
 
 
+def _means_nothing(name: str) -> bool:
+    """Is it what pages and caches put behind the address of an object, like `?v=3`, and not near any name of ours?"""
+    return name.strip().lower() not in _NAMES
+
+
+_NAMES = frozenset(name.lower() for name in NAMING | _KNOWN)
+
+
 def _everywhere(name: str) -> bool:
-    """`x-id` only names the operation once more; x-amz-* is authentication or a header moved into the URL.
+    """x-amz-* is authentication or a header moved into the URL; any other x-* (as `x-id`) is only for the access log.
 
     So are the others: of presigned URLs of signature version 2.
+    Source: docs.aws.amazon.com/AmazonS3/latest/userguide/LogFormat.html, "Custom access log information"
     """
-    return name in _ANYWHERE or name.lower().startswith("x-amz-")
+    return name in _ANYWHERE or name.lower().startswith("x-")
 
 
-_ANYWHERE = frozenset(("x-id", "AWSAccessKeyId", "Expires", "Signature", "content-type", "content-md5"))
+_ANYWHERE = frozenset(("AWSAccessKeyId", "Expires", "Signature", "content-type", "content-md5"))
 
 
 def _unset(method: str, level: Level, bucket: str, key: bytes, query: Query, name: str) -> Route:

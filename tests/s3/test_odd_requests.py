@@ -1,0 +1,62 @@
+"""Odd requests that clients, pages and proxies really send, answered as AWS answers them."""
+
+import pytest
+from botocore.exceptions import ClientError
+
+PAST, FUTURE = "Sat, 01 Jan 2000 00:00:00 GMT", "Sat, 01 Jan 2050 00:00:00 GMT"
+
+
+async def presigned(endpoint, method="get_object", verb="GET", headers="", body=b"", **parameters):
+    """(status, headers and body) of a presigned request with further headers."""
+    client = endpoint.client
+    url = client.generate_presigned_url(method, Params={"Bucket": "bucket", **parameters})
+    head = f"{verb} {url.removeprefix(endpoint.url)} HTTP/1.1\r\nHost: 127.0.0.1:{endpoint.port}\r\n{headers}"
+    sent = f"{head}Content-Length: {len(body)}\r\nConnection: close\r\n\r\n".encode() + body
+    answer = await endpoint.raw(sent)
+    return int(answer.split(b" ", 2)[1]), answer
+
+
+async def error_of(endpoint, method, **arguments):
+    with pytest.raises(ClientError) as caught:
+        await endpoint.call(method, Bucket="bucket", **arguments)
+    return caught.value.response["Error"]
+
+
+# --- reads ----------------------------------------------------------------------------------------------------
+
+
+async def test_a_range_goes_on_only_with_the_object_that_if_range_names(endpoint):
+    etag = (await endpoint.call("put_object", Bucket="bucket", Key="k", Body=b"0123456789"))["ETag"]
+    head = await endpoint.call("head_object", Bucket="bucket", Key="k")
+    modified = head["ResponseMetadata"]["HTTPHeaders"]["last-modified"]
+    expected = {etag: 206, modified: 206, '"other"': 200, f"W/{etag}": 200, PAST: 200, FUTURE: 200, "rubbish": 200}
+    for validator, status in expected.items():
+        found, answer = await presigned(endpoint, Key="k", headers=f"Range: bytes=2-3\r\nIf-Range: {validator}\r\n")
+        assert (found, answer.endswith(b"\r\n\r\n" + (b"23" if status == 206 else b"0123456789"))) == (status, True)
+    found, _ = await presigned(endpoint, Key="k", headers='Range: bytes=50-\r\nIf-Range: "other"\r\n')
+    assert found == 200, "what lies beyond the end of another object"
+
+
+async def test_errors_say_which_condition_and_which_range(endpoint):
+    await endpoint.call("put_object", Bucket="bucket", Key="k", Body=b"0123456789")
+    assert (await error_of(endpoint, "get_object", Key="k", IfMatch='"x"'))["Condition"] == "If-Match"
+    assert (await error_of(endpoint, "put_object", Key="k", IfNoneMatch="*"))["Condition"] == "If-None-Match"
+    copy = {"Key": "c", "CopySource": "bucket/k", "CopySourceIfMatch": '"x"'}
+    assert (await error_of(endpoint, "copy_object", **copy))["Condition"] == "x-amz-copy-source-If-Match"
+    found = await error_of(endpoint, "get_object", Key="k", Range="bytes=20-30")
+    assert (found["RangeRequested"], found["ActualObjectSize"]) == ("bytes=20-30", "10")
+    upload = (await endpoint.call("create_multipart_upload", Bucket="bucket", Key="k"))["UploadId"]
+    parts = {"Parts": [{"PartNumber": 7, "ETag": "x"}]}
+    found = await error_of(endpoint, "complete_multipart_upload", Key="k", UploadId=upload, MultipartUpload=parts)
+    assert "could not be found" in found["Message"] and "part 7" in found["Message"]
+
+
+async def test_a_copy_source_that_was_encoded_as_a_whole_is_found(endpoint):
+    await endpoint.call("put_object", Bucket="bucket", Key="a/b c", Body=b"x")
+
+    def encoded(request, **_):
+        request.headers.replace_header("x-amz-copy-source", "bucket%2Fa%2Fb%20c")
+
+    endpoint.client.meta.events.register("before-sign.s3.CopyObject", encoded)
+    await endpoint.call("copy_object", Bucket="bucket", Key="c", CopySource="bucket/replaced")
+    assert await endpoint.body("c") == b"x"
