@@ -1,7 +1,7 @@
 """The evening of a day: stock, the day of every group, then a look at each volume that is due.
 
 Room: stratum/engine. May import: core, store.meta, engine.{tiering_look, tiering_queue, tiering_rows,
-tiering_stock, tiering_subjects}.
+tiering_stock, tiering_subjects, tiering_survey}.
 
 Invariants
     E1  Groups are done before any volume is looked at: what is decided tonight rests on days that are over.
@@ -18,7 +18,7 @@ import msgspec
 from stratum.core.errors import CorruptRecord
 from stratum.core.records import Volume, Wish, decode
 from stratum.core.schema import id_of, volume_key, wish_key
-from stratum.core.tiering.blocks import BLOCKS_BEGIN, NEVER_DUE, Block, Touch
+from stratum.core.tiering.blocks import BLOCKS_BEGIN, NEVER_DUE, WISHED, Block, Touch
 from stratum.core.tiering.groups import GroupDay, GroupEvidence, after, is_sweep
 from stratum.core.tiering.tables import Group, History, Totals, history_key, touches_prefix
 from stratum.core.tiers import stream_bytes
@@ -30,6 +30,7 @@ from stratum.engine.tiering_queue import Candidate
 from stratum.engine.tiering_rows import Rows
 from stratum.engine.tiering_stock import SLICE, Breath, Stock
 from stratum.engine.tiering_subjects import Classify, Subject, Subjects
+from stratum.engine.tiering_survey import Surveys
 from stratum.store.meta import Meta
 
 log = logging.getLogger(__name__)
@@ -56,6 +57,7 @@ class Evening:
         self._day, self._now_ns, self._classify, self._between = day, now_ns, classify, between
         self._breath = Breath()
         self._stock = Stock(meta, rows, subjects, day, classify, self._breath)
+        self._surveys = Surveys(meta, subjects, day, self._breath)
         self._swept: set[int] = set()
         self._touched: set[bytes] = set()  # keys of blocks
         self.looked = 0
@@ -166,7 +168,11 @@ class Evening:
             if not all_due and touch is None:
                 continue
             found = self._look_at(block, volume, touch or EMPTY)
+            asked = (touch is not None and touch.flags & WISHED) or self._surveys.is_old(volume)
+            if found is not None and (asked or found.candidate is not None) and await self._surveys.take(volume):
+                found = self._look_at(block, volume, touch or EMPTY)  # by what all of its users say
             if found is not None:
+                self._take(block, volume, found)
                 looks[volume] = found
                 due = min(due, self._day + found.due)
             await self._breath.take()
@@ -204,9 +210,14 @@ class Evening:
             )
         except (ValueError, OverflowError) as error:
             raise CorruptRecord(f"volume {volume:016x}: {error}") from error
+        return found
+
+    def _take(self, block: Block, volume: int, found: Look) -> None:
+        """What a look found counts."""
+        before = block.get(volume)
+        assert before is not None
         self._sum_up(volume, found)
         block.put(volume, found.evidence, code_of(found, before[1]))
-        return found
 
     def _sum_up(self, volume: int, found: Look) -> None:
         self.looked += 1

@@ -1,7 +1,7 @@
 """Why an object is where it is, with every number: for people, programs and the past.
 
 Room: stratum/engine. May import: core, engine.{heat, surroundings, tiering_desk, tiering_look, tiering_rows,
-tiering_subjects}. Looking is no access (law 12).
+tiering_stock, tiering_subjects, tiering_survey}. Looking is no access (law 12).
 
 A part of an object is what rests of it in one volume. Its decision is made anew, from the evidence as of the last
 evening, so it says what would be decided now; `at` tells of the decision that was in force then, from the history.
@@ -37,7 +37,9 @@ from stratum.engine.surroundings import Surroundings
 from stratum.engine.tiering_desk import Desk
 from stratum.engine.tiering_look import brought_up, situation_of
 from stratum.engine.tiering_rows import Rows
+from stratum.engine.tiering_stock import Breath
 from stratum.engine.tiering_subjects import Subject
+from stratum.engine.tiering_survey import Surveys
 
 PARTS = 64  # explained of an object: the first 4 GB of a large one; how many there are is said
 RUNS = 4096  # looked at to find them
@@ -57,8 +59,11 @@ class Explaining:
         await self._around.files.settle(None)
         view = await self._around.meta.read_durable(lambda txn: object_at(txn, bucket, key, version))
         parts, explained = self.parts(view), []
+        surveys = Surveys(self._around.meta, self._desk.subjects, self._desk.today - 1, Breath())
         for start, stop, volume in parts[:PARTS]:
-            explained.append({"from": start, "to": stop, **self._explain_part(volume, at_ns)})
+            if self._desk.active and volume not in self._desk.subjects.surveyed:
+                await surveys.take(volume)
+            explained.append({"from": start, "to": stop, **self._explain_part(volume, at_ns, view)})
             await trio.lowlevel.checkpoint()
         return {
             "bucket": bucket,
@@ -83,7 +88,7 @@ class Explaining:
         parts = self.parts(view, runs=1)
         if not parts:
             return f"hot: {SMALL}"
-        return str(self._explain_part(parts[0][2], None)["sentence"])
+        return str(self._explain_part(parts[0][2], None, view)["sentence"])
 
     def reason_of(self, view: ObjectView) -> str:
         """The code of the last reason of the first part."""
@@ -116,7 +121,7 @@ class Explaining:
 
     # --- a volume -------------------------------------------------------------------------------------------
 
-    def _explain_part(self, volume: int, at_ns: int | None) -> dict[str, Any]:
+    def _explain_part(self, volume: int, at_ns: int | None, view: ObjectView) -> dict[str, Any]:
         record = self._desk.record_of(volume)
         if record is None:
             return {"volume": f"{volume:016x}", "tier": "", "sentence": "the volume is gone", "history": []}
@@ -131,13 +136,13 @@ class Explaining:
         kept = self._rows.block(volume).get(volume)
         if kept is None or kept[0].counted < kept[0].born:
             return {**shown, "state": "new", "sentence": f"{tier}: {UNSEEN}"}
-        return {**shown, **self._decided(volume, record, kept[0])}
+        return {**shown, **self._decided(volume, record, kept[0], view)}
 
-    def _decided(self, volume: int, record: Volume, kept: Evidence) -> dict[str, Any]:
+    def _decided(self, volume: int, record: Volume, kept: Evidence, view: ObjectView) -> dict[str, Any]:
         desk, terms = self._desk, self._desk.terms()
 
         def read(txn: Txn) -> tuple[Subject, Wish | None]:
-            return desk.subjects.of(txn, volume, record), load(txn, wish_key(volume), Wish)
+            return desk.subjects.of(txn, volume, record, view), load(txn, wish_key(volume), Wish)
 
         subject, waiting = self._around.meta.read(read)
         subject = replace(subject, said=(*subject.said, *desk.words_of(volume)))

@@ -4,11 +4,15 @@ Room: stratum/engine. May import: core, engine.configurations. Looking is no acc
 
 A volume may hold many small objects. Then the wish for speed wins: a pin to hot, a hint `hot`, an hour, no-cold or a
 latency of one of them holds for all; a pin to a colder tier, a hint `cold` or a last day only if all of them say so.
+A look takes in USERS of them, and what a survey of all (engine.tiering_survey) found lately.
 """
 
-from collections.abc import Callable, Sequence
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import reduce
 from itertools import islice
+from typing import NamedTuple
 
 from stratum.core import intelligent_tiering
 from stratum.core.config import Settings
@@ -28,6 +32,8 @@ from stratum.core.tiers import HOLDER, SHOWN, STORED, route, stream_bytes
 from stratum.core.txn import Txn, load
 from stratum.engine.configurations import configuration
 
+SURVEYED = 20_000  # volumes whose surveys are remembered
+WORDS = 8  # kept of a survey, for people
 USERS = 24  # contents of a volume that are looked at: a look takes at most a millisecond
 PIN, HINT = "stratum-pin", "stratum-hint"
 PIN_ROW, HINT_ROW = b"user.stratum.pin", b"user.stratum.hint"
@@ -60,8 +66,8 @@ class Subject:
 
 
 @dataclass(frozen=True, slots=True)
-class _Said:
-    """What one object or its bucket says."""
+class Said:
+    """What one object or its bucket says; or several of them together."""
 
     hints: Hints = NOTHING_HINTED
     hinted: int = 0
@@ -70,6 +76,35 @@ class _Said:
     mode: str = ""
     words: tuple[str, ...] = ()
     cold_after: int = 0
+
+
+class Survey(NamedTuple):
+    """What all users of a volume said on a day; None: there were none."""
+
+    day: int
+    said: Said | None
+
+
+def together(said: Sequence[Said]) -> Said | None:
+    """What several say, as one: the wish for speed of any of them, the wish to be colder of all."""
+    return reduce(_both, said) if said else None
+
+
+def _both(a: Said, b: Said) -> Said:
+    ends = max(a.hints.expires, b.hints.expires) if a.hints.expires and b.hints.expires else 0
+    hints = NOTHING_HINTED
+    hot, cold = a.hints.hot or b.hints.hot, a.hints.cold and b.hints.cold
+    if hot or cold or ends or a.hints.schedule or b.hints.schedule:
+        hints = Hints(hot=hot, cold=cold, expires=ends, schedule=a.hints.schedule | b.hints.schedule)
+    return Said(
+        hints=hints,
+        hinted=max((each.hinted for each in (a, b) if each.hints.hot), default=0),
+        coldest=min(a.coldest, b.coldest),
+        hottest=min(a.hottest, b.hottest),
+        mode=next((mode for mode in (OFF, OBSERVE) if mode in (a.mode, b.mode)), a.mode or b.mode),
+        words=a.words if a.words == b.words else tuple(dict.fromkeys((*a.words, *b.words)))[:WORDS],
+        cold_after=max(a.cold_after, b.cold_after),
+    )
 
 
 def type_of(view: ObjectView) -> str:
@@ -91,36 +126,38 @@ class Subjects:
         self._coldest = max(at for at, exists in enumerate(there) if exists)
         self._day_of = day_of
         self._classes = dict(settings.storage_classes)
+        self.surveyed: OrderedDict[int, Survey] = OrderedDict()
         self.on_schedule: Callable[[int, frozenset[int]], None] = lambda volume, hours: None  # wants to know of hours
 
-    def of(self, txn: Txn, number: int, record: Volume) -> Subject:
-        """Look at a volume and at some of its users."""
+    def of(self, txn: Txn, number: int, record: Volume, asked: ObjectView | None = None) -> Subject:
+        """Look at a volume and at some of its users, `asked` among them, and at what all of them said lately."""
         views = list(_users(txn, number))
-        said = [self._said(txn, view) for view in views]
+        said = [self.said_of(txn, view) for view in views]
+        if asked is not None and all(asked.inode_number != view.inode_number for view in views):
+            said.append(self.said_of(txn, asked))
+        survey = self.surveyed.get(number)
+        if survey is not None and survey.said is not None:
+            said.append(survey.said)
+        found = together(said) or Said()
         store = self._settings.tiering.mode
-        modes = [each.mode or store for each in said] or [store]
-        coldest = min([COLD, *(each.coldest for each in said)])  # tiers that are not there are priced out of reach
-        hottest = min([coldest, *(each.hottest for each in said)]) if said else HOT
-        hot = [each.hinted for each in said if each.hints.hot]
-        cold = bool(said) and all(each.hints.cold for each in said)
-        expires = max(each.hints.expires for each in said) if said and all(each.hints.expires for each in said) else 0
+        mode = found.mode or store
         first = views[0] if views else None
-        schedule = frozenset[int]().union(*(each.hints.schedule for each in said))
-        self.on_schedule(number, schedule)
+        hints = found.hints
+        self.on_schedule(number, hints.schedule)
         return Subject(
             number=number,
             record=record,
             gb=stream_bytes(record) / 1e9,
             tier=TIERS.index(SHOWN[record.tier]),
-            mode=next((mode for mode in (OFF, OBSERVE) if mode in (store, *modes)), AUTO),
+            mode=next((each for each in (OFF, OBSERVE) if each in (store, mode)), AUTO),
             wishes=Wishes(
-                hint="hot" if hot else "cold" if cold else "",
-                hinted=max(hot, default=0),
-                coldest=TIERS[coldest],
-                hottest=TIERS[hottest],
-                cold_after=max((each.cold_after for each in said), default=0),
-                expires=expires,
-                schedule=schedule,
+                hint="hot" if hints.hot else "cold" if hints.cold else "",
+                hinted=found.hinted if hints.hot else 0,
+                coldest=TIERS[found.coldest],  # tiers that are not there are priced out of reach
+                hottest=TIERS[min(found.coldest, found.hottest)],
+                cold_after=found.cold_after,
+                expires=hints.expires,
+                schedule=hints.schedule,
             ),
             said=tuple(dict.fromkeys(word for each in said for word in each.words)),
             view=first,
@@ -130,7 +167,15 @@ class Subjects:
     def _route(self, view: ObjectView) -> str:
         return route(self._settings.routes, view.bucket, view.key, view.inode.tags, view.inode.metadata)
 
-    def _said(self, txn: Txn, view: ObjectView) -> _Said:
+    def note_survey(self, number: int, day: int, said: Said | None) -> None:
+        """What all users of a volume say."""
+        self.surveyed[number] = Survey(day, said)
+        self.surveyed.move_to_end(number)
+        if len(self.surveyed) > SURVEYED:
+            self.surveyed.popitem(last=False)
+
+    def said_of(self, txn: Txn, view: ObjectView) -> Said:
+        """What an object says, and its bucket."""
         bucket = configuration(txn, view.bucket, KIND, BucketTiering) or NOTHING_SAID
         found = self._of_bucket(bucket)
         inode, number = view.inode, view.inode_number
@@ -149,7 +194,7 @@ class Subjects:
         words += [f"hint {word} not understood" for word in hints.wrong[:4]]
         return replace(found, hints=hints, hinted=self._day_of(inode.ctime), words=(*found.words, *words))
 
-    def _hinted(self, found: _Said, hints: Hints) -> _Said:
+    def _hinted(self, found: Said, hints: Hints) -> Said:
         """With the orders among the hints: not cold, not too slow."""
         if hints.no_cold:
             found = replace(found, coldest=min(found.coldest, COLD - 1))
@@ -158,7 +203,7 @@ class Subjects:
             found = replace(found, coldest=coldest, hottest=min(found.hottest, coldest))
         return found
 
-    def _of_bucket(self, bucket: BucketTiering) -> _Said:
+    def _of_bucket(self, bucket: BucketTiering) -> Said:
         words: list[str] = []
         coldest, hottest = COLD, HOT
         if bucket.no_cold:
@@ -169,10 +214,10 @@ class Subjects:
         if bucket.pin:
             coldest = hottest = min(TIERS.index(bucket.pin), self._coldest)
             words = [*words, f"pinned to {bucket.pin} by its bucket"]
-        return _Said(coldest=coldest, hottest=hottest, mode=bucket.mode, words=tuple(words))
+        return Said(coldest=coldest, hottest=hottest, mode=bucket.mode, words=tuple(words))
 
 
-def _of_class(txn: Txn, view: ObjectView, found: _Said) -> _Said:
+def _of_class(txn: Txn, view: ObjectView, found: Said) -> Said:
     """What the bucket's Intelligent-Tiering configurations say of an object of that class (decision 0011)."""
     stored = configuration(txn, view.bucket, intelligent_tiering.KIND, TieringConfigurations)
     days = intelligent_tiering.cold_after(stored, view.key, view.inode.tags) if stored is not None else 0
@@ -202,17 +247,21 @@ def _word(txn: Txn, inode: Inode, number: int, name: str, row: bytes) -> str:
 
 
 def _users(txn: Txn, number: int) -> list[ObjectView]:
-    found = []
+    found: list[ObjectView] = []
     for content, _ in islice(volume_users(txn, number), USERS):
-        if content >= HOLDER:
-            continue
-        for kind, inode_number in islice(content_users(txn, content), USERS):
-            view = view_of_inode(txn, inode_number) if kind == INODE_USER else None
-            if view is not None:
-                found.append(view)
+        if content < HOLDER:
+            found += views_of_content(txn, content)
         if len(found) >= USERS:
             break
     return found
+
+
+def views_of_content(txn: Txn, content: int) -> Iterator[ObjectView]:
+    """Some of the objects that a content is of."""
+    for kind, number in islice(content_users(txn, content), USERS):
+        view = view_of_inode(txn, number) if kind == INODE_USER else None
+        if view is not None:
+            yield view
 
 
 def view_of_inode(txn: Txn, number: int) -> ObjectView | None:
