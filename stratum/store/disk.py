@@ -2,8 +2,7 @@
 
 Room: stratum/store. May import: core.{config, errors}, store.failpoints.
 
-Everything here blocks and is called from threads. Paths are relative to the disk's root, with `/` between
-names; "" is the root itself.
+Everything here blocks and is called from threads. Paths are relative to the disk's root ("") and use `/`.
 
 Invariants
     D1  A disk is the folder that was opened, not whatever stands at its path later: every call goes through
@@ -31,8 +30,8 @@ from stratum.store import failpoints
 Buffer = bytes | memoryview | bytearray
 
 IOV_MAX = 1024  # buffers that Linux takes in one call (UIO_MAXIOV)
-FOLDER_MODE = 0o700
-FILE_MODE = 0o600
+LARGE_BYTES = 256 * 1024  # an append of more is followed by a look at the room that it left
+FOLDER_MODE, FILE_MODE = 0o700, 0o600
 
 _CREATE = os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW
 _READ = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW
@@ -90,10 +89,8 @@ class DiskFile(Protocol):
         ...
 
     def fsync(self, *, purpose: str) -> None:
-        """Make all appended bytes durable (not the file's name: see `Disk.fsync_directory`).
-
-        Raises DiskFailed, also when the file has been unlinked, and StoreFull.
-        """
+        """Make all appended bytes durable (not the file's name: see `Disk.fsync_directory`). Raises StoreFull, and
+        DiskFailed, also when the file has been unlinked."""
         ...
 
     def close(self) -> None:
@@ -106,6 +103,7 @@ class Disk(Protocol):
 
     slot: int
     name: str  # its path, for messages
+    last_space: Space  # as of the last `space`, `lay_out` or large append; no total: never yet
 
     @property
     def folder_id(self) -> tuple[int, int]:
@@ -237,6 +235,8 @@ class FolderFile:
             if written != total:
                 _write_rest(handle.fd, buffers, self._size, written)
             self._size += total
+            if total > LARGE_BYTES:
+                self._disk.space()
             failpoints.after(purpose, "append")
         except OSError as error:
             raise failure(self._disk, error, f"{purpose}.append {self._path}") from error
@@ -251,6 +251,8 @@ class FolderFile:
             failpoints.after(purpose, "lay_out")
         except OSError as error:
             raise failure(self._disk, error, f"{purpose}.lay_out {self._path}") from error
+        finally:
+            self._disk.space()
 
     def read(self, offset: int, size: int, *, purpose: str) -> bytes:
         """See DiskFile."""
@@ -331,14 +333,12 @@ def _read_rest(fd: int, size: int, offset: int, found: bytes) -> bytes:
 
 
 class FolderDisk:
-    """A Disk that is a folder.
-
-    Making one raises FileMissing if there is no such folder, and DiskFailed and Busy as any call.
-    """
+    """A Disk that is a folder. Making one raises FileMissing if there is none, DiskFailed and Busy as any call."""
 
     def __init__(self, slot: int, root: Path) -> None:
         self.slot = slot
         self.name = str(root)
+        self.last_space = Space(0, 0)
         self._durable_folders = {""}  # D4
         try:
             self._root = _opened(root)
@@ -459,7 +459,8 @@ class FolderDisk:
             raise self._failure(error, "space") from error
         total, free = found.f_blocks * found.f_frsize, found.f_bavail * found.f_frsize
         reserve = min(DISK_RESERVE_BYTES, total // DISK_RESERVE_PART)
-        return Space(total - reserve, max(free - reserve, 0))
+        self.last_space = Space(total - reserve, max(free - reserve, 0))
+        return self.last_space
 
     def _stat(self, path: str, op: str) -> os.stat_result | None:
         found = None

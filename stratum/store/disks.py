@@ -80,7 +80,7 @@ class Disks:
         self.limits = limits
         self.on_change: Callable[[int], None] = lambda slot: None
         self.leaving: set[int] = set()  # slots that are to be emptied: nothing new goes there, if it can be helped
-        self.full: set[int] = set()  # slots without room for even one cell, as of the last look
+        self._full: set[int] = set()  # as of the last look
         self._lock = threading.Lock()
         self._changed: deque[int] = deque()
         self._loop: trio.lowlevel.TrioToken | None = None
@@ -205,9 +205,15 @@ class Disks:
         if slot in self._slots:
             self._slots[slot].space = space
             if space.total and space.free < self.limits.cell_bytes:
-                self.full.add(slot)
+                self._full.add(slot)
             else:
-                self.full.discard(slot)
+                self._full.discard(slot)
+
+    def full(self, slot: int) -> bool:
+        """Whether a disk has no room for even one cell: as of the last look at it, or since its journal grew."""
+        disk = self._slots[slot].disk
+        room = disk.last_space if disk is not None else NO_SPACE
+        return slot in self._full or (room.total > 0 and room.free < self.limits.cell_bytes)
 
     def _made(self, slot: int, disk: Disk, call: Callable[[Disk], T]) -> T:
         """Make the call, in a thread. Blames the disk here, so that it counts even if nobody waits any more."""

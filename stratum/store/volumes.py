@@ -152,13 +152,11 @@ class Volumes:
 
     def check_room(self) -> None:
         """What needs no volume needs room all the same, in journal and index. Raises StoreFull if hot disks are full,
-        as of the last look at them."""
-        full = self._disks.full
-        if full:
-            serving = self._disks.in_service(HOT)
-            left = sum(1 for slot in serving if slot not in full)
-            if left < narrowest(self._settings.k) + self._settings.parity <= len(serving):
-                raise StoreFull(f"no room on {len(serving) - left} of {len(serving)} disks")
+        as of the last look at them or the last growth of their journal."""
+        serving = self._disks.in_service(HOT)
+        left = len(serving) - sum(map(self._disks.full, serving))
+        if left < narrowest(self._settings.k) + self._settings.parity <= len(serving):
+            raise StoreFull(f"no room on {len(serving) - left} of {len(serving)} disks")
 
     def has_room(self, tier: str) -> str:
         """Why nothing can be written to a tier; empty: it can."""

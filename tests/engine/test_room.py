@@ -47,9 +47,9 @@ def disks_of(folder, sizes):
             subprocess.run(["umount", "-l", place], check=True)
 
 
-async def fill(engine, prefix, size):
-    """Write files until one is refused; return how many were taken."""
-    for count in range(10_000):
+async def fill(engine, prefix, size, most=10_000):
+    """Write files until one is refused, or there are `most`; return how many were taken."""
+    for count in range(most):
         handle, _ = await create(engine, b"%s-%d" % (prefix, count), os.urandom(size))
         try:
             await engine.files.fsync(handle)
@@ -59,7 +59,7 @@ async def fill(engine, prefix, size):
             return count
         finally:
             await engine.files.release(handle)
-    raise AssertionError("it never becomes full")
+    return most
 
 
 @pytest.mark.fuse  # mounts file systems
@@ -76,7 +76,8 @@ async def test_what_df_promises_can_be_written_and_a_full_store_can_still_be_emp
             with trio.fail_after(60):
                 while engine.files.attributes.room().free > promised // 20:
                     await trio.sleep(0.01)
-            await fill(engine, b"small", 3 * KIB)  # rests in the index, which has no more room than the rest
+            small = await fill(engine, b"small", 3 * KIB)  # rests in the index, which has no more room than the rest
+            assert small < 10_000
             for number in range(count):
                 await engine.files.names.unlink(await root_of(engine), b"large-%d" % number)
             await engine.files.fsync_directory()
@@ -87,3 +88,20 @@ async def test_what_df_promises_can_be_written_and_a_full_store_can_still_be_emp
             handle, _ = await create(engine, b"again", b"x" * (512 * KIB))
             await close(engine, handle)
             assert b"again" in await keys(engine) and len(await get(engine, b"again")) == 512 * KIB
+
+
+@pytest.mark.fuse  # mounts file systems
+async def test_small_files_fill_a_store_no_further_than_it_can_be_emptied_however_late_its_disks_are_looked_at(tmp_path):
+    """What rests in the index makes the journal grow on every disk, and nothing else asks a disk for its room then."""
+    with disks_of(tmp_path, [32] * 6):
+        limits = {"disk_check_interval": 1e6, "volume_bytes": MIB}
+        async with engine_at(tmp_path, disks=6, **limits) as engine:
+            await engine.buckets.create("bucket", "alice")
+            room = engine.files.attributes.room().free
+            await fill(engine, b"large", 512 * KIB, most=room // (512 * KIB) - 8)
+            count = await fill(engine, b"small", 3 * KIB)
+            assert 0 < count < 10_000
+            for number in range(count):
+                await engine.files.names.unlink(await root_of(engine), b"small-%d" % number)
+            await engine.files.fsync_directory()
+            assert engine.meta.failed is None

@@ -244,7 +244,7 @@ class FakeDisk:
         self.slot = slot
         self.name = name or f"fake/{slot}"
         self.own_filesystem = own_filesystem
-        self.capacity = capacity
+        self.capacity, self.last_space = capacity, Space(0, 0)
         self.lock = threading.RLock()
         self.life = 0  # counts power cuts and wipes: files opened in an earlier life are dead
         self.open_files = 0
@@ -324,7 +324,8 @@ class FakeDisk:
 
     def space(self) -> Space:
         with self.call("disk", "space", ""):
-            return Space(self.capacity, self.room())
+            self.last_space = Space(self.capacity, self.room())
+            return self.last_space
 
     # --- what tests do to it ------------------------------------------------------------------------------
 
