@@ -91,7 +91,7 @@ async def test_what_df_promises_can_be_written_and_a_full_store_can_still_be_emp
 
 
 @pytest.mark.fuse  # mounts file systems
-async def test_small_files_fill_a_store_no_further_than_it_can_be_emptied_however_late_its_disks_are_looked_at(tmp_path):
+async def test_small_files_fill_a_store_no_further_than_it_can_be_emptied_however_late_a_look_at_its_disks(tmp_path):
     """What rests in the index makes the journal grow on every disk, and nothing else asks a disk for its room then."""
     with disks_of(tmp_path, [32] * 6):
         limits = {"disk_check_interval": 1e6, "volume_bytes": MIB}
