@@ -57,6 +57,10 @@ class RequestContext(Protocol):
     def pid(self) -> int:
         """Their process; 0 if it is of another name space."""
 
+    @property
+    def umask(self) -> int:
+        """Of something they make, the bits to leave out; 0 in all other requests."""
+
 
 Handler = Callable[Concatenate["Operations", P], Awaitable[T]]
 
@@ -129,7 +133,7 @@ class Operations:
             parent_inode,
             name,
             mode,
-            Caller(ctx.uid, ctx.gid),
+            _maker(ctx),
             exclusive=bool(flags & os.O_EXCL),
             truncate=bool(flags & os.O_TRUNC),
         )
@@ -140,17 +144,17 @@ class Operations:
     @answered
     async def mknod(self, parent_inode: int, name: bytes, mode: int, rdev: int, ctx: RequestContext) -> Node:
         """Make a file, FIFO, socket or device."""
-        return self._told(*await self._files.names.make_node(parent_inode, name, mode, rdev, Caller(ctx.uid, ctx.gid)))
+        return self._told(*await self._files.names.make_node(parent_inode, name, mode, rdev, _maker(ctx)))
 
     @answered
     async def mkdir(self, parent_inode: int, name: bytes, mode: int, ctx: RequestContext) -> Node:
         """Make a directory, or a bucket."""
-        return self._told(*await self._files.names.make_directory(parent_inode, name, mode, Caller(ctx.uid, ctx.gid)))
+        return self._told(*await self._files.names.make_directory(parent_inode, name, mode, _maker(ctx)))
 
     @answered
     async def symlink(self, parent_inode: int, name: bytes, target: bytes, ctx: RequestContext) -> Node:
         """Make a symbolic link."""
-        return self._told(*await self._files.names.symlink(parent_inode, name, target, Caller(ctx.uid, ctx.gid)))
+        return self._told(*await self._files.names.symlink(parent_inode, name, target, _maker(ctx)))
 
     @answered
     async def link(self, inode: int, new_parent_inode: int, new_name: bytes, ctx: RequestContext) -> Node:
@@ -344,7 +348,7 @@ class Operations:
     @answered
     async def tmpfile(self, parent_inode: int, mode: int, ctx: RequestContext) -> tuple[int, int, Inode]:
         """Make a file without a name and open it: (handle, inode, its record)."""
-        handle, number, inode = await self._files.create_unnamed(parent_inode, mode, Caller(ctx.uid, ctx.gid))
+        handle, number, inode = await self._files.create_unnamed(parent_inode, mode, _maker(ctx))
         return handle, *self._told(number, inode)
 
     @answered
@@ -394,6 +398,10 @@ class Operations:
     async def fsyncdir(self, fh: int, datasync: bool) -> None:
         """Make durable what was closed, made, renamed and removed."""
         await self._files.fsync_directory()
+
+
+def _maker(ctx: RequestContext) -> Caller:
+    return Caller(ctx.uid, ctx.gid, ctx.umask)
 
 
 def _check_xattr_space(name: bytes) -> None:

@@ -60,6 +60,7 @@ WANTED = (
     | Init.READDIRPLUS_AUTO
     | Init.ASYNC_DIO
     | Init.PARALLEL_DIROPS
+    | Init.DONT_MASK  # a directory's default access control list is in place of it
     | Init.POSIX_ACL
     | Init.ABORT_ERROR
     | Init.MAX_PAGES

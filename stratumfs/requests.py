@@ -35,11 +35,12 @@ class Caller(NamedTuple):
     uid: int
     gid: int
     pid: int
+    umask: int = 0
 
 
-def caller(head: Head) -> Caller:
+def caller(head: Head, umask: int = 0) -> Caller:
     """Who asks for this."""
-    return Caller(head.uid, head.gid, head.pid)
+    return Caller(head.uid, head.gid, head.pid, umask)
 
 
 class Requests:
@@ -106,14 +107,14 @@ class Requests:
         return wire.entry_out(*await self._to.symlink(head.node, name, target, caller(head)))
 
     async def _mknod(self, head: Head, body: bytes, content: bytes) -> bytes:
-        mode, rdev, _, _ = wire.MKNOD_IN.unpack_from(body)
+        mode, rdev, umask, _ = wire.MKNOD_IN.unpack_from(body)
         (name,) = wire.names_in(body[wire.MKNOD_IN.size :], 1)
-        return wire.entry_out(*await self._to.mknod(head.node, name, mode, rdev, caller(head)))
+        return wire.entry_out(*await self._to.mknod(head.node, name, mode, rdev, caller(head, umask)))
 
     async def _mkdir(self, head: Head, body: bytes, content: bytes) -> bytes:
-        mode, _ = wire.MKDIR_IN.unpack_from(body)
+        mode, umask = wire.MKDIR_IN.unpack_from(body)
         (name,) = wire.names_in(body[wire.MKDIR_IN.size :], 1)
-        return wire.entry_out(*await self._to.mkdir(head.node, name, mode, caller(head)))
+        return wire.entry_out(*await self._to.mkdir(head.node, name, mode, caller(head, umask)))
 
     async def _unlink(self, head: Head, body: bytes, content: bytes) -> bytes:
         await self._to.unlink(head.node, *wire.names_in(body, 1), caller(head))
@@ -205,9 +206,9 @@ class Requests:
         return wire.OPEN_OUT.pack(handle, wire.FOPEN_KEEP_CACHE | (wire.FOPEN_NOFLUSH if reads else 0), 0)
 
     async def _create(self, head: Head, body: bytes, content: bytes) -> bytes:
-        flags, mode, _, _ = wire.CREATE_IN.unpack_from(body)
+        flags, mode, umask, _ = wire.CREATE_IN.unpack_from(body)
         (name,) = wire.names_in(body[wire.CREATE_IN.size :], 1)
-        handle, number, inode = await self._to.create(head.node, name, mode, flags, caller(head))
+        handle, number, inode = await self._to.create(head.node, name, mode, flags, caller(head, umask))
         return wire.entry_out(number, inode) + wire.OPEN_OUT.pack(handle, wire.FOPEN_KEEP_CACHE, 0)
 
     async def _read(self, head: Head, body: bytes, content: bytes) -> bytes:
@@ -235,8 +236,8 @@ class Requests:
         return b""
 
     async def _tmpfile(self, head: Head, body: bytes, content: bytes) -> bytes:
-        _, mode, _, _ = wire.CREATE_IN.unpack_from(body)
-        handle, number, inode = await self._to.tmpfile(head.node, mode, caller(head))
+        _, mode, umask, _ = wire.CREATE_IN.unpack_from(body)
+        handle, number, inode = await self._to.tmpfile(head.node, mode, caller(head, umask))
         return wire.entry_out(number, inode) + wire.OPEN_OUT.pack(handle, wire.FOPEN_KEEP_CACHE, 0)
 
     async def _fallocate(self, head: Head, body: bytes, content: bytes) -> bytes:

@@ -64,10 +64,11 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who asks: becomes the owner of what is made."""
+    """Who asks: becomes the owner of what is made. `umask`: the bits to leave out, if nobody has done so yet."""
 
     uid: int
     gid: int
+    umask: int = 0
 
 
 class FileNames:
@@ -172,7 +173,7 @@ class FileNames:
         def change(txn: Txn) -> Node:
             above = _parent(txn, parent)
             number = take_number(txn, "inode")
-            own_mode, rows = inherit_acl(txn, parent, stat.S_IFREG | stat.S_IMODE(mode))
+            own_mode, rows = inherit_acl(txn, parent, stat.S_IFREG | stat.S_IMODE(mode), who.umask)
             inode = Inode(
                 kind=Kind.OBJECT,
                 mode=own_mode,
@@ -221,7 +222,7 @@ class FileNames:
             above = _parent(txn, parent)
             stored, beside = _name_to_make(txn, parent, name, directory=False)
             number = take_number(txn, "inode")
-            own_mode, rows = (mode, []) if kind is Kind.SYMLINK else inherit_acl(txn, parent, mode)
+            own_mode, rows = (mode, []) if kind is Kind.SYMLINK else inherit_acl(txn, parent, mode, who.umask)
             inode = Inode(
                 kind=kind,
                 mode=own_mode,
@@ -257,13 +258,13 @@ class FileNames:
         check_changeable(parent)
         permissions = stat.S_IFDIR | stat.S_IMODE(mode)
         if parent == ROOT_INODE:
-            return await self._make_bucket(name, permissions, who)
+            return await self._make_bucket(name, permissions & ~who.umask, who)
         now = self._mounted.now_ns()
 
         def change(txn: Txn) -> Node:
             above = get_directory(txn, parent)
             stored, beside = _name_to_make(txn, parent, name, directory=True)
-            own_mode, rows = inherit_acl(txn, parent, permissions)
+            own_mode, rows = inherit_acl(txn, parent, permissions, who.umask)
             inherited = own_mode | (above.mode & stat.S_ISGID)
             maker = DirectoryMaker(uid=who.uid, gid=_group(above, who), mode=inherited, now=now)
             number, _ = make_directory(txn, parent, stored, maker, beside=beside)

@@ -221,11 +221,14 @@ def _with_acl(inode: Inode, name: bytes, acl: posix_acl.PosixAcl, *, keep_setgid
     return msgspec.structs.replace(inode, mode=mode), not acl.is_plain
 
 
-def inherit_acl(txn: Txn, parent: int, mode: int) -> tuple[int, list[tuple[bytes, bytes]]]:
-    """What the default list of a directory makes of the mode of something new in it, and the attributes it gets."""
+def inherit_acl(txn: Txn, parent: int, mode: int, umask: int) -> tuple[int, list[tuple[bytes, bytes]]]:
+    """What the default list of a directory makes of the mode of something new in it, and the attributes it gets.
+
+    `umask` takes from the mode only where there is no such list (acl(5)).
+    """
     raw = load(txn, xattr_key(parent, posix_acl.DEFAULT), bytes)
     if raw is None:
-        return mode, []
+        return mode & ~umask, []
     own = posix_acl.parse(raw).limited_to(mode)
     rows = [] if own.is_plain else [(posix_acl.ACCESS, own.dump())]
     if stat.S_ISDIR(mode):

@@ -209,6 +209,26 @@ async def test_what_is_made_in_a_directory_with_a_default_list_gets_it(place):  
     await there(play)
 
 
+async def test_the_umask_counts_where_no_default_list_is_in_its_place(place, transport):  # noqa: F811
+    def play():
+        given = acl(7, 7, 5, somebody=6, mask=7)
+        (place / "with").mkdir()
+        os.setxattr(place / "with", DEFAULT, given)
+        (place / "without").mkdir()
+        for folder in ("with", "without"):
+            made = place / folder
+            making = "os.mkdir('d', 0o777); os.mkfifo('p', 0o666); os.open('f', os.O_CREAT | os.O_WRONLY, 0o666)"
+            run_python(made, f"import os; os.umask(0o027); {making}")
+            yield [mode_of(made / name) for name in ("d", "p", "f")]
+        yield os.getxattr(place / "with/f", ACCESS)
+
+    limited, plain, kept = await there(lambda: list(play()))
+    assert plain == [0o750, 0o640, 0o640]
+    if transport == "raw":  # libfuse has the kernel subtract it before anybody is asked
+        assert limited == [0o775, 0o664, 0o664]
+        assert kept == acl(6, 7, 4, somebody=6, mask=6)
+
+
 async def test_a_new_list_takes_the_set_group_bit_from_a_file_of_a_group_that_one_is_not_in(place):  # noqa: F811
     def play():
         for group, kept in ((SOMEBODY, 0o2000), (SOMEBODY + 1, 0)):
