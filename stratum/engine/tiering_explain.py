@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 import trio
 
-from stratum.core.manifest import Span, spans_in
+from stratum.core.manifest import Span, spans_in, volume_users
 from stratum.core.objects import ObjectView
 from stratum.core.records import Volume, Wish
 from stratum.core.schema import wish_key
@@ -29,7 +29,7 @@ from stratum.core.tiering.prices import TIERS
 from stratum.core.tiering.rule import HOLDS, REASONS
 from stratum.core.tiering.settings import AUTO, OBSERVE, OFF
 from stratum.core.tiering.tables import History, Turn
-from stratum.core.tiers import SHOWN
+from stratum.core.tiers import SHOWN, stream_bytes
 from stratum.core.txn import Txn, load
 from stratum.core.views import object_at
 from stratum.engine.heat import Heat
@@ -44,6 +44,8 @@ from stratum.engine.tiering_survey import Surveys
 PARTS = 64  # explained of an object: the first 4 GB of a large one; how many there are is said
 RUNS = 4096  # looked at to find them
 SMALL = "objects this small rest in the index, on hot disks"
+LEFT = "deciding is off for its bucket, or for one that shares its volume"
+OBSERVED = "only observed: nothing is moved"
 ALONE = "the store has no other tier"
 UNSEEN = "it is new: nobody has decided about it yet; the first look is this evening"
 
@@ -129,7 +131,10 @@ class Explaining:
         if at_ns is not None:
             return self._as_of(volume, record, history, at_ns)
         tier = SHOWN[record.tier]
-        shown = {"volume": f"{volume:016x}", "tier": tier, "since": _since(history), "history": _turns(history)}
+        shown = {
+            "volume": f"{volume:016x}", "volume_bytes": stream_bytes(record), "shared": self._is_shared(volume),
+            "tier": tier, "since": _since(history), "history": _turns(history),
+        }  # fmt: skip
         if not self._desk.active:
             why = ALONE if not any(self._desk.there[1:]) else "deciding is off"
             return {**shown, "state": OFF, "sentence": f"{tier}: {why}"}
@@ -138,6 +143,10 @@ class Explaining:
             return {**shown, "state": "new", "sentence": f"{tier}: {UNSEEN}"}
         return {**shown, **self._decided(volume, record, kept[0], view)}
 
+    def _is_shared(self, volume: int) -> bool:
+        """Do several contents rest in it?"""
+        return self._around.meta.read(lambda txn: len(list(islice(volume_users(txn, volume), 2)))) > 1
+
     def _decided(self, volume: int, record: Volume, kept: Evidence, view: ObjectView) -> dict[str, Any]:
         desk, terms = self._desk, self._desk.terms()
 
@@ -145,7 +154,10 @@ class Explaining:
             return desk.subjects.of(txn, volume, record, view), load(txn, wish_key(volume), Wish)
 
         subject, waiting = self._around.meta.read(read)
-        subject = replace(subject, said=(*subject.said, *desk.words_of(volume)))
+        if subject.mode == OFF:
+            return {"state": OFF, "sentence": f"{SHOWN[record.tier]}: {LEFT}"}
+        observed = (OBSERVED,) if subject.mode == OBSERVE else ()
+        subject = replace(subject, said=(*subject.said, *desk.words_of(volume), *observed))
         evidence = brought_up(kept, subject, max(kept.counted, desk.today - 1) + 1, terms)
         group = self._rows.groups.get(evidence.group)
         facts = group.evidence if group is not None else GroupEvidence()
@@ -205,7 +217,9 @@ class Explaining:
 
     def _sentence(self, subject: Subject, decision: Decision, evidence: Evidence) -> str:
         days = min(32, decision.situation.age)
-        said = f" ({', '.join(subject.said)})" if subject.said else ""
+        over = decision.situation.hint == 1.0  # of a hint `hot`
+        words = [f"{word}, whose week is over" if word == "hint hot" and over else word for word in subject.said]
+        said = f" ({', '.join(words)})" if words else ""
         text = explain(decision)
         head, colon, rest = text.partition(": ")
         return f"{head}{colon}read on {evidence.active.bit_count()} of the last {days} days{said}; {rest}"
@@ -237,6 +251,7 @@ class Explaining:
             "decided": inforce.time,
             "sentence": f"decided {_time(inforce.time)}: {explain(decision)}",
             "costs": [_cost(each) for each in decision.costs if each.tier in there(decision.prices)],
+            "currency": decision.prices.currency,
             "policy": {"name": decision.policy.name, "version": decision.policy.version},
             "decision": msgspec.to_builtins(decision),
         }

@@ -49,9 +49,9 @@ def explain_command(connect: Connect) -> click.Command:
 
 def _print(found: Mapping[str, Any]) -> None:
     parts = found["parts"]
-    click.echo(
-        f"{found['tier']}, {decimal(found['size'])} in {found['parts_in_all']} volumes; deciding: {found['mode']}"
-    )
+    count = found["parts_in_all"]
+    where = f"in {count} volume{'' if count == 1 else 's'}" if count else "in the index"
+    click.echo(f"{found['tier']}, {decimal(found['size'])} {where}; deciding: {found['mode']}")
     if not parts:
         click.echo(f"  {found['sentence']}")
     same: dict[str, list[Mapping[str, Any]]] = {}
@@ -61,7 +61,8 @@ def _print(found: Mapping[str, Any]) -> None:
         first = group[0]
         where = ", ".join(f"{decimal(each['from'])} to {decimal(each['to'])}" for each in group[:3])
         more = f" and {len(group) - 3} more" if len(group) > 3 else ""
-        click.echo(f"\n{where}{more}: {first.get('state', '')}, since {_time(first.get('since', 0))}")
+        shares = f", in a volume of {decimal(first['volume_bytes'])} that it shares" if first.get("shared") else ""
+        click.echo(f"\n{where}{more}{shares}: {first.get('state', '')}, since {_time(first.get('since', 0))}")
         click.echo(f"  {sentence}")
         _print_costs(first)
         _print_history(first)
@@ -78,6 +79,8 @@ def _print_costs(part: Mapping[str, Any]) -> None:
     show.rows(("  TIER", f"{money} A MONTH", "STORAGE", "READS", "WAITING", "MOVE THERE"), [
         (f"  {tier}", *rest) for tier, *rest in lines
     ])  # fmt: skip
+    if part.get("shared"):
+        click.echo("  of the whole volume, for it moves as one")
     if part.get("constraints"):
         click.echo(f"  held back by {', '.join(part['constraints'])}; price alone: {part['wished']}")
     if "next_look_day" in part:
@@ -88,7 +91,9 @@ def _print_history(part: Mapping[str, Any]) -> None:
     for each in part["history"][-TURNS_SHOWN:]:
         done = "moved" if each["done"] else "observed" if each["observed"] else "decided"
         way = f"{each['from']} to {each['to']}" if each["from"] != each["to"] else f"stays {each['to']}"
-        saved = f"; saved {each['realised']:.3g} so far" if each["done"] and each["from"] != each["to"] else ""
+        word = "saved" if each["realised"] >= 0 else "cost, net,"
+        told = each["done"] and each["from"] != each["to"]
+        saved = f"; {word} {abs(each['realised']):.3g} so far" if told else ""
         click.echo(f"  {_time(each['time'])}  {done}: {way}, {each['reason']} (by {each['by']}){saved}")
 
 

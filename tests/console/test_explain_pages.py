@@ -163,6 +163,15 @@ async def test_explain_prints_a_sentence_costs_history_and_the_next_look(console
     assert asked == [("POST", "tiers/explain", body)]
     for words in ("cold: read on 0 of the last 32 days", "moved: hot to cold", "next look: 20", "USD A MONTH"):
         assert words in text
+    assert text.startswith("cold, 3.0 MB in 1 volume; deciding: auto")
+    assert "shares" not in text
+    (shared,) = found["parts"]
+    shared = {**shared, "shared": True, "volume_bytes": 64_000_000}
+    shared["history"] = [{**each, "realised": -0.5} for each in shared["history"]]
+    text, _ = command(explain_command, {**found, "parts": [shared]}, "s3://bucket/films/old")
+    assert "in a volume of 64.0 MB that it shares" in text and "cost, net, 0.5 so far" in text
+    text, _ = command(explain_command, {**found, "parts": [], "parts_in_all": 0}, "s3://bucket/films/old")
+    assert "3.0 MB in the index; " in text
     text, _ = command(explain_command, found, "s3://bucket/films/old", "--json")
     assert json.loads(text) == found
 

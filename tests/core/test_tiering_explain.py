@@ -51,7 +51,7 @@ def test_every_reason_has_words():
 def test_an_explanation_names_tiers_money_and_what_would_change_it():
     decision = decide(lived([(1, 1.0), (0, 0.0)] * 20, group=GroupEvidence(exposure=200.0)), BOOK, Policy())
     assert explain(decision) == (
-        "warm: no other tier is cheaper by more than the move there; expected reads: a full read every 5.35 days "
+        "warm: no other tier saves enough to pay for the move there; expected reads: a full read every 5.35 days "
         "(its own days say a full read every 2.01 days, its group says a full read every 130 days and weighs 63%); "
         "hot would cost 0.0381 USD more a month; cold would cost 0.0362 USD more a month. "
         "Hotter above a full read every 1.94 days, colder below a full read every 8.89 days; "

@@ -101,7 +101,7 @@ def _tier_cost(s: Situation, book: PriceBook, found: Outcome, tier: int, policy:
         tier=TIERS[tier],
         storage=MONTH * found.rents[tier],
         reads=MONTH * fees,
-        waiting=MONTH * max(0.0, found.reads[tier] - fees),
+        waiting=MONTH * max(0.0, found.reads[tier] - fees) * bool(book.waiting_usd_per_hour),  # or rounding shows
         move=found.moves[tier],
         allowed=s.hottest <= tier <= s.coldest,
     )

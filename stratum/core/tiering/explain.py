@@ -10,14 +10,14 @@ from stratum.core.tiering.decide import Decision, TierCost, decide
 from stratum.core.tiering.prices import TIERS
 
 WHY = {
-    "CHEAPEST": "no other tier is cheaper by more than the move there",
+    "CHEAPEST": "no other tier saves enough to pay for the move there",
     "RATE_UP": "it is read more often than staying would pay for",
     "RATE_DOWN": "it is read too seldom to pay for the rent",
     "IDLE_PAST_BREAKEVEN": "it has been idle for longer than the break-even time",
     "PRIOR_ONLY": "nothing read it yet, and what lies beside it is read too seldom or too often for the tier it was in",
     "SPIKE": "a burst of reads has already cost as much as the move",
     "PIN": "a pin or a constraint of the user says so",
-    "BOUND": "anything else could cost more than the bound on regret allows",
+    "BOUND": "after what it has cost so far a wrong forecast could break the bound on cost, so the cautious rule decides",
     "SMALL": "a year's saving would not repay the fees of a move",
     "WARM_UP": "it has not been observed for long enough yet",
     "RESIDENCE": "it went hotter a short while ago",
