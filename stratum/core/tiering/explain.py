@@ -17,7 +17,7 @@ WHY = {
     "PRIOR_ONLY": "nothing read it yet, and what lies beside it is read too seldom or too often for the tier it was in",
     "SPIKE": "a burst of reads has already cost as much as the move",
     "PIN": "a pin or a constraint of the user says so",
-    "BOUND": "after what it has cost so far a wrong forecast could break the bound on cost, so the cautious rule decides",
+    "BOUND": "a wrong forecast could break the bound on what it may cost, so the cautious rule decides",
     "SMALL": "a year's saving would not repay the fees of a move",
     "WARM_UP": "it has not been observed for long enough yet",
     "RESIDENCE": "it went hotter a short while ago",
