@@ -2,6 +2,7 @@
 
 import pytest
 
+from stratum.core.objects import CopySpec
 from stratum.core.tiering.settings import KIND, BucketTiering
 from stratum.engine.tiering_subjects import USERS
 from tests.engine.deciding import DAY, deciding_engine
@@ -76,6 +77,19 @@ async def test_a_pin_that_comes_or_goes_later_is_heard(tmp_path):
         await store.engine.files.xattrs.remove(number, b"user.stratum.pin")
         await store.days(40)
         assert await store.tier("notes/last") == "cold"
+
+
+async def test_a_copy_with_a_pin_is_heard_the_same_evening_for_it_shares_the_volume(tmp_path):
+    async with deciding_engine(tmp_path) as store:
+        await many(store)
+        await seal(store.engine)
+        await store.days(40)
+        assert await store.tier("notes/last") == "cold"
+        spec = CopySpec(metadata={"stratum-pin": "hot"})
+        await store.engine.objects.copy("bucket", b"notes/last", "bucket", b"copy", spec)
+        assert await together(store, ("copy", "bucket"), ("notes/000", "bucket"))
+        await store.days(1)
+        assert await store.tier("copy") == "hot"
 
 
 async def test_a_pin_is_forgotten_with_its_object(tmp_path):
