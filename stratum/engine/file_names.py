@@ -20,6 +20,7 @@ from stratum.core.directories import get_directory
 from stratum.core.errors import (
     CrossesBuckets,
     EntryExists,
+    InvalidArgument,
     InvalidBucketName,
     NameTooLong,
     NoSuchKey,
@@ -374,6 +375,7 @@ class FileNames:
             if find(txn, new_parent, new_name) is None:
                 check_length(new_name)
             new_stored = target_name(txn, new_parent, new_name, directory=entry.kind is Kind.DIRECTORY)
+            _check_key(txn, new_parent, new_stored)
             if exchange:
                 other_stored, other = _existing(txn, new_parent, new_name)
                 check_may_move(txn, self._mounted, new_parent, other_stored, other)
@@ -462,11 +464,22 @@ def _group(parent: Inode, who: Caller) -> int:
 
 
 def _name_to_make(txn: Txn, parent: int, name: bytes, *, directory: bool) -> tuple[bytes, bool]:
-    """The stored name, and whether the other kind of the same base may be there. Raises EntryExists, NameTooLong."""
+    """The stored name, and whether the other kind of the same base may be there.
+
+    Raises EntryExists, NameTooLong, InvalidArgument.
+    """
     if find(txn, parent, name) is not None:
         raise EntryExists(name.decode(errors="replace"))
     check_length(name)
-    return stored_name_to_make(name, directory=directory), parse(name).beside
+    stored = stored_name_to_make(name, directory=directory)
+    _check_key(txn, parent, stored)
+    return stored, parse(name).beside
+
+
+def _check_key(txn: Txn, parent: int, stored: bytes) -> None:
+    """Raise InvalidArgument for what would be an empty key: a bucket's own `%file%` stands for nothing."""
+    if not stored and get_directory(txn, parent).parent == ROOT_INODE:
+        raise InvalidArgument("no key is empty")
 
 
 def _existing(txn: Txn, parent: int, name: bytes) -> tuple[bytes, Entry]:

@@ -319,6 +319,22 @@ with open(sys.argv[1], "r+b") as file, mmap.mmap(file.fileno(), 0) as area:
 """
 
 
+async def test_an_empty_key_cannot_be_made_but_that_of_a_folder_can(engine, place):
+    def play():
+        (place / "plain").write_bytes(b"x")
+        (place / "d").mkdir()
+        empty = place / "%file%"
+        yield errno_of(empty.write_bytes, b"x")
+        yield errno_of(os.link, place / "plain", empty)
+        yield errno_of(os.symlink, "plain", empty)
+        yield errno_of(os.rename, place / "plain", empty)
+        os.rename(place / "plain", place / "d/%file%")
+
+    assert await there(lambda: list(play())) == ["EINVAL"] * 4
+    assert await keys(engine) == [b"d/"]
+    assert await get(engine, b"d/") == b"x"
+
+
 async def test_writing_at_random_places_of_a_shared_map_reaches_s3(engine, place):
     def play():  # in another process: a page fault waits for the mount with the interpreter locked
         (place / "f").write_bytes(bytes(1 << 20))
