@@ -320,6 +320,7 @@ def _volumes_of(
         on_damage=on_damage,
         now_ns=now_ns,
         backends=backends,
+        journal_slots=lambda: store.meta.journal_slots,
     )
     backends.update(backends_of(settings, store.store_id, volumes, store.meta, cold))
     return volumes, backends

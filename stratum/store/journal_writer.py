@@ -53,6 +53,11 @@ class RedoJournal(Protocol):
         """Bytes that a rebuild would have to replay."""
         ...
 
+    @property
+    def slots(self) -> list[int]:
+        """The disks that hold it now."""
+        ...
+
     def start(self, next_seq: int) -> None:
         """Get ready to append commit `next_seq`. Raises TooFewDisks, StoreFull; again after `close`."""
         ...

@@ -110,6 +110,11 @@ class Meta:
         return self._batches.durable
 
     @property
+    def journal_slots(self) -> list[int]:
+        """The disks that hold the journal now."""
+        return self._journal.slots
+
+    @property
     def commit_seconds(self) -> float:
         """How long the newest durable commit took."""
         return self._batches.commit_seconds

@@ -55,10 +55,11 @@ class Volumes:
         on_damage: Callable[[int, int, str], None],
         now_ns: Callable[[], int],
         backends: Mapping[str, Backend] | None = None,
+        journal_slots: Callable[[], Collection[int]] = lambda: (),
     ) -> None:
         """`find`: the recorded volume; `on_damage(volume, shard, reason)`: called for bad or missing shards;
         `sequence`: of the index, for shard headers; `now_ns`: wall clock;
-        `backends`: by name, who may hold volumes (may be filled later)."""
+        `backends`: by name, who may hold volumes (may be filled later); `journal_slots`: the disks of the journal."""
         limits = settings.limits
         self._disks = disks
         self._settings = settings
@@ -68,6 +69,7 @@ class Volumes:
         self._sequence = sequence
         self._on_damage = on_damage
         self._now_ns = now_ns
+        self._journal_slots = journal_slots
         self._placed: dict[int, OpenVolume] = {}
         self._abandoned: set[int] = set()
         self._pins: Counter[int] = Counter()
@@ -152,11 +154,18 @@ class Volumes:
 
     def check_room(self) -> None:
         """What needs no volume needs room all the same, in journal and index. Raises StoreFull if hot disks are full,
-        as of the last look at them or the last growth of their journal."""
+        as of the last look at them or the last growth of their journal; if those of the journal are, it must have
+        others to move to, with room for all of it."""
         serving = self._disks.in_service(HOT)
-        left = len(serving) - sum(map(self._disks.full, serving))
-        if left < narrowest(self._settings.k) + self._settings.parity <= len(serving):
-            raise StoreFull(f"no room on {len(serving) - left} of {len(serving)} disks")
+        roomy = {slot for slot in serving if not self._disks.full(slot)}
+        if len(roomy) < narrowest(self._settings.k) + self._settings.parity <= len(serving):
+            raise StoreFull(f"no room on {len(serving) - len(roomy)} of {len(serving)} disks")
+        held = [slot for slot in self._journal_slots() if slot in serving]
+        if not roomy.issuperset(held):
+            whole = self._settings.limits.journal_segment_bytes
+            stays = [slot for slot in roomy if slot in held or self._disks.state(slot).free >= whole]
+            if len(stays) < len(held):
+                raise StoreFull(f"no room for the journal on {len(held)} disks")
 
     def has_room(self, tier: str) -> str:
         """Why nothing can be written to a tier; empty: it can."""

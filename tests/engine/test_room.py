@@ -91,11 +91,13 @@ async def test_what_df_promises_can_be_written_and_a_full_store_can_still_be_emp
 
 
 @pytest.mark.fuse  # mounts file systems
-async def test_small_files_fill_a_store_no_further_than_it_can_be_emptied_however_late_a_look_at_its_disks(tmp_path):
-    """What rests in the index makes the journal grow on every disk, and nothing else asks a disk for its room then."""
-    with disks_of(tmp_path, [32] * 6):
+@pytest.mark.parametrize("sizes", [[32] * 6, [32] * 3 + [34] * 5, [34] * 5 + [32] * 3], ids=["equal", "first", "last"])
+async def test_small_files_fill_a_store_no_further_than_it_can_be_emptied_however_late_a_look_at_it(tmp_path, sizes):
+    """What rests in the index makes the journal grow, and nothing else asks a disk for its room then. It is on three
+    disks, and moves to others only where there is room for all of it."""
+    with disks_of(tmp_path, sizes):
         limits = {"disk_check_interval": 1e6, "volume_bytes": MIB}
-        async with engine_at(tmp_path, disks=6, **limits) as engine:
+        async with engine_at(tmp_path, disks=len(sizes), **limits) as engine:
             await engine.buckets.create("bucket", "alice")
             room = engine.files.attributes.room().free
             await fill(engine, b"large", 512 * KIB, most=room // (512 * KIB) - 8)

@@ -5,6 +5,7 @@ Room: tests. May import: stratum.core.
 
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import ClassVar
 
 from stratum.core.errors import TooFewDisks
 
@@ -56,6 +57,8 @@ class FakeJournal:
     Tests hold appends back with `gate.clear()`, a snapshot with `snapshot_gate.clear()`, and break it by `failure`;
     with `prompt` an append is durable, and says so, as soon as it is begun.
     """
+
+    slots: ClassVar[list[int]] = []  # no disk
 
     def __init__(self, medium: Medium) -> None:
         self.medium = medium
