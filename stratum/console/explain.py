@@ -87,12 +87,15 @@ def add_explain(pages: Blueprint, engine: Engine, guard: Callable) -> None:
         said = _read(await request.get_data(), Said)
         changes = {name: value for name in Said.__struct_fields__ if (value := getattr(said, name)) is not None}
         amend = engine.configurations.amend
-        return answer(plain(await amend(bucket, KIND, BucketTiering, lambda old: _amended(old, changes))))
+        found = await amend(bucket, KIND, BucketTiering, lambda old: _amended(old, changes))
+        engine.tiering.reconsider()
+        return answer(plain(found))
 
     @pages.delete("/admin/tiers/policy/<bucket>")
     @guard
     async def delete_tiering(bucket: str) -> Response:
         await engine.configurations.delete(bucket, KIND)
+        engine.tiering.reconsider()
         return answer({"deleted": bucket})
 
 

@@ -98,6 +98,7 @@ class Tiering:
         self.cold_reads = 0  # since the start, as of the last evening
         self.longest_stretch = 0.0  # seconds that the event loop stood still at most, in the last evening
         self.looked = self.tracked = 0  # volumes, in the last evening
+        self._reconsidering = False
         self._sooner = trio.Event()
         self._working = trio.Lock()
         if self.active:
@@ -210,9 +211,14 @@ class Tiering:
         rows = self.rows
         evening = Evening(
             self._around.meta, rows, self.subjects, self.terms(), day, self._around.now_ns, self.classify,
-            self._small_things_between,
+            self._small_things_between, everything=self._reconsidering,
         )  # fmt: skip
-        await evening.run()
+        reconsidered, self._reconsidering = self._reconsidering, False
+        try:
+            await evening.run()
+        except BaseException:
+            self._reconsidering = reconsidered
+            raise
         self.queue.add(evening.candidates)
         for volume, tier in evening.cancelled:
             await self._tiers.want([volume], tier, "CANCELLED")
@@ -315,6 +321,10 @@ class Tiering:
             for _, run in islice(spans_in(txn, content, 0, 2**62), INTERESTING):
                 if run.extent is not None:
                     self.heat.wished(run.extent.volume)
+
+    def reconsider(self) -> None:
+        """What holds for many is other now (a bucket's wishes): this evening everything is looked at, due or not."""
+        self._reconsidering = True
 
     async def export(self, after: int, days: int) -> dict[str, object]:
         """A page of what is known of reads, as plain values (engine.tiering_export)."""

@@ -51,8 +51,11 @@ class Evening:
         now_ns: Callable[[], int],
         classify: Classify,
         between: Callable[[], Awaitable[None]],
+        *,
+        everything: bool = False,
     ) -> None:
-        """`between`: called now and then, when no row is held."""
+        """`between`: called now and then, when no row is held; `everything`: look at volumes that are not due, too."""
+        self._everything = everything
         self._meta, self._rows, self._subjects, self._terms = meta, rows, subjects, terms
         self._day, self._now_ns, self._classify, self._between = day, now_ns, classify, between
         self._breath = Breath()
@@ -153,8 +156,9 @@ class Evening:
         at = BLOCKS_BEGIN
         while blocks := self._rows.blocks(at):
             for block in blocks:
-                if block.due <= self._day or block.key in self._touched:
-                    await self._look_at_block(block.key, all_due=block.due <= self._day)
+                due = self._everything or block.due <= self._day
+                if due or block.key in self._touched:
+                    await self._look_at_block(block.key, all_due=due)
                     await self._between()
             at = blocks[-1].key + b"\0"
             await self._breath.take()
@@ -168,7 +172,7 @@ class Evening:
             if not all_due and touch is None:
                 continue
             found = self._look_at(block, volume, touch or EMPTY)
-            asked = (touch is not None and touch.flags & WISHED) or self._surveys.is_old(volume)
+            asked = self._everything or (touch is not None and touch.flags & WISHED) or self._surveys.is_old(volume)
             if found is not None and (asked or found.candidate is not None) and await self._surveys.take(volume):
                 found = self._look_at(block, volume, touch or EMPTY)  # by what all of its users say
             if found is not None:

@@ -131,6 +131,23 @@ async def test_a_bucket_says_what_it_wishes(console):
     await console.ask("GET", "/-/admin/tiers/policy/none", code=404)
 
 
+async def test_what_a_bucket_forbids_later_is_acted_on_the_same_evening_and_not_when_its_volumes_are_due(console):
+    path = "/-/admin/tiers/policy/bucket"
+    await console.store.days(40)
+    assert await console.store.tier("films/old") == "cold"
+    await console.ask("PUT", path, {"no_cold": True})
+    await console.store.days()
+    assert await console.store.tier("films/old") == "warm"
+    await console.ask("PUT", path, {"pin": "hot"})
+    await console.store.days()
+    assert await console.store.tier("films/old") == "hot"
+    await console.store.days(2)
+    assert not console.store.engine.tiering.looked, "once, and not every evening"
+    await console.ask("DELETE", path)
+    await console.store.days(2)
+    assert await console.store.tier("films/old") != "hot"
+
+
 async def test_the_metrics_of_tiering_are_those_that_are_documented(console):
     await console.store.days(40)
     text = await console.ask("GET", "/-/metrics")
