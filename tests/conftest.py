@@ -29,7 +29,13 @@ if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-@pytest.fixture(params=("raw", "pyfuse3") if ASKED == "both" else (ASKED,))
+TRANSPORTS = ("raw", "pyfuse3") if ASKED == "both" else (ASKED,)
+
+# For what a process does with a mount whoever speaks FUSE: one of them will do.
+one_transport = pytest.mark.parametrize("transport", TRANSPORTS[:1])
+
+
+@pytest.fixture(params=TRANSPORTS)
 def transport(request: pytest.FixtureRequest) -> str:
     """What speaks FUSE with the kernel."""
     return request.param
