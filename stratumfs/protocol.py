@@ -12,7 +12,7 @@ from struct import error as struct_error
 from typing import NamedTuple
 
 from stratum.core.records import Inode
-from stratumfs.attributes import BLOCK_BYTES, CACHED_S, shown_size, stat_blocks
+from stratumfs.attributes import BLOCK_BYTES, CACHED_S, cached_s, shown_size, stat_blocks
 
 MAJOR, MINOR = 7, 38
 OLDEST_MINOR = 28  # max_pages, copy_file_range: Linux 4.20
@@ -112,7 +112,6 @@ INVAL_ENTRY = Struct("=QII")  # directory, length of the name, flags
 DELETE = Struct("=QQII")  # directory, inode, length of the name, -
 
 _NS = 10**9
-_FOREVER = int(CACHED_S)
 HEAD_BYTES, ANSWER_BYTES = REQUEST_HEAD.size, ANSWER_HEAD.size
 FIRST_BYTES = HEAD_BYTES + WRITE_IN.size  # of a WRITE, before what is to be written
 
@@ -213,15 +212,16 @@ def answer_init(offer: Offer, wanted: int, max_background: int) -> bytes:
 
 def attr_out(number: int, inode: Inode) -> bytes:
     """An inode as GETATTR and SETATTR tell of it."""
-    return ATTR_OUT.pack(_FOREVER, 0, 0, *_attr(number, inode))
+    return ATTR_OUT.pack(int(cached_s(number)), 0, 0, *_attr(number, inode))
 
 
 def entry_out(number: int, inode: Inode) -> bytes:
     """An inode as whoever asked for a name is told of it."""
-    return ENTRY_OUT.pack(number, 0, _FOREVER, _FOREVER, 0, 0, *_attr(number, inode))
+    kept = int(cached_s(number))
+    return ENTRY_OUT.pack(number, 0, kept, kept, 0, 0, *_attr(number, inode))
 
 
-NO_ENTRY = ENTRY_OUT.pack(0, 0, _FOREVER, 0, 0, 0, *[0] * len(_ATTR))
+NO_ENTRY = ENTRY_OUT.pack(0, 0, int(CACHED_S), 0, 0, 0, *[0] * len(_ATTR))
 """There is no such name, and the kernel may remember that."""
 
 

@@ -21,6 +21,7 @@ from stratumfs.attributes import (
     CACHED_S,
     INODES,
     NAME_BYTES,
+    cached_s,
     shown_size,
     stat_blocks,
     storable,
@@ -229,7 +230,7 @@ def attributes(number: int, inode: Inode) -> EntryAttributes:
     """An inode as stat(2) shows it."""
     entry = EntryAttributes()
     entry.st_ino = number
-    entry.entry_timeout = entry.attr_timeout = CACHED_S
+    entry.entry_timeout = entry.attr_timeout = cached_s(number)
     entry.st_mode = inode.mode
     entry.st_nlink = inode.nlink
     entry.st_uid = inode.uid

@@ -204,6 +204,23 @@ async def test_a_folder_that_others_may_not_enter_keeps_its_versions_from_them(e
     assert await there(play) == [0o500, 0o500, 0o500]
 
 
+async def test_a_version_deleted_for_good_and_a_folder_closed_to_others_are_so_at_once(engine, kept):  # noqa: F811
+    for body in (b"1", b"2"):
+        await put(engine, b"d/f", body)
+
+    def look():
+        (name,) = os.listdir(kept / "d/.versions/f")
+        path = kept / "d/.versions/f" / name
+        assert path.read_bytes() == b"1"
+        assert stat.S_IMODE((kept / ".versions/d").stat().st_mode) == 0o555
+        os.chmod(kept / "d", 0o700)
+        return path, stat.S_IMODE((kept / ".versions/d").stat().st_mode)
+
+    path, mode = await there(look)
+    await engine.objects.delete("bucket", b"d/f", version=path.name.rpartition("-")[2])
+    assert (mode, await there(errno_of, os.stat, path)) == (0o500, "ENOENT")
+
+
 async def test_many_names_and_versions_are_listed_whole(engine, kept):  # noqa: F811
     def make():
         for number in range(300):
