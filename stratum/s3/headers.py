@@ -6,11 +6,12 @@ Room: stratum/s3. May import: core.{conditions, config, errors, objects}, s3.err
 
 Invariants
     H1  What a client sends comes back in a response header only after it has passed here: printable ASCII, no CR,
-        LF or NUL. Anything else is refused with 400 when it is stored, not when it is read.
+        LF or NUL. Anything else is refused with 400 when it is stored, not when it is read; metadata is encoded.
     H2  A precondition we do not know how to keep is refused with 501; ignoring one loses locks and updates.
 """
 
 import re
+from base64 import b64encode
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from email.utils import formatdate, parsedate_to_datetime
@@ -34,10 +35,12 @@ REDIRECT_LOCATION = "x-amz-website-redirect-location"  # stored with an object l
 META = "x-amz-meta-"
 METADATA_BYTES = 2 * KIB
 HEADER_VALUE_BYTES = 4 * KIB
+WORD_CHARACTERS = 11  # of an encoded word, which has 75 bytes at most (RFC 2047, 2): 4 bytes each, in base64
 REDIRECT_BYTES = 2 * KIB
 DEFAULT_CONTENT_TYPE = "binary/octet-stream"  # as AWS answers when none was sent
 
 _PRINTABLE = re.compile(r"[\t\x20-\x7e]*")
+_CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 _META_NAME = re.compile(r"[a-z0-9!#$%&'*+.^_`|~-]+")
 _RANGE = re.compile(r"bytes=\s*(\d*)\s*-\s*(\d*)\s*", re.ASCII | re.IGNORECASE)
 _COPY_RANGE = re.compile(r"bytes=(\d{1,18})-(\d{1,18})", re.ASCII)
@@ -80,11 +83,27 @@ def user_metadata(headers: Mapping[str, str], limit: int = METADATA_BYTES) -> di
             name = full.removeprefix(META)
             if not _META_NAME.fullmatch(name):
                 raise S3Error("InvalidArgument", "The name of a metadata header is not valid.", ArgumentName=META)
-            found[name] = checked(full, headers[full])
+            found[name] = checked(full, _mail_safe(headers[full]))
     size = sum(len(name) + len(value) for name, value in found.items())
     if size > limit:
         raise S3Error("MetadataTooLarge", Size=str(size), MaxSizeAllowed=str(limit))
     return found
+
+
+def _mail_safe(value: str) -> str:
+    """The value of a metadata header as it is stored and shown: what is not ASCII, encoded as in mails (RFC 2047).
+
+    Header bytes come here as Latin-1; nearly all clients mean UTF-8.
+    Source: docs.aws.amazon.com/AmazonS3/latest/userguide/UsingMetadata.html
+    """
+    if value.isascii() or _CONTROL.search(value):
+        return value
+    try:
+        text = value.encode("latin-1").decode()
+    except UnicodeError:
+        text = value
+    pieces = (text[at : at + WORD_CHARACTERS].encode() for at in range(0, len(text), WORD_CHARACTERS))
+    return " ".join(f"=?UTF-8?B?{b64encode(piece).decode()}?=" for piece in pieces)
 
 
 def response_overrides(query: Mapping[str, str]) -> dict[str, str]:

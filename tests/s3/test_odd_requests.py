@@ -1,5 +1,7 @@
 """Odd requests that clients, pages and proxies really send, answered as AWS answers them."""
 
+from email.header import decode_header
+
 import pytest
 from botocore.exceptions import ClientError
 
@@ -60,3 +62,26 @@ async def test_a_copy_source_that_was_encoded_as_a_whole_is_found(endpoint):
     endpoint.client.meta.events.register("before-sign.s3.CopyObject", encoded)
     await endpoint.call("copy_object", Bucket="bucket", Key="c", CopySource="bucket/replaced")
     assert await endpoint.body("c") == b"x"
+
+
+async def test_a_marker_that_is_no_version_id_does_not_hide_versions(endpoint):
+    status = {"Status": "Enabled"}
+    await endpoint.call("put_bucket_versioning", Bucket="bucket", VersioningConfiguration=status)
+    for body in (b"1", b"2"):
+        await endpoint.call("put_object", Bucket="bucket", Key="k", Body=body)
+    found = await error_of(endpoint, "list_object_versions", KeyMarker="k", VersionIdMarker="bogus")
+    assert found["Code"] == "InvalidArgument"
+
+
+# --- writes ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("coding", ["utf-8", "latin-1"])
+async def test_metadata_that_is_not_ascii_comes_back_as_in_mails(endpoint, coding):
+    await endpoint.call("put_bucket_acl", Bucket="bucket", ACL="public-read-write")
+    head = f"PUT /bucket/k HTTP/1.1\r\nHost: 127.0.0.1:{endpoint.port}\r\nContent-Length: 0\r\nConnection: close\r\n"
+    answer = await endpoint.raw(head.encode() + b"x-amz-meta-name: " + "grün".encode(coding) + b"\r\n\r\n")
+    assert answer.startswith(b"HTTP/1.1 200 ")
+    shown = (await endpoint.call("head_object", Bucket="bucket", Key="k"))["Metadata"]["name"]
+    assert shown.isascii()
+    assert [(part.decode(kind)) for part, kind in decode_header(shown)] == ["grün"]
