@@ -30,6 +30,7 @@ def folder():
 @pytest.mark.parametrize("operation", OPERATIONS, ids=lambda operation: operation.name.replace(" ", "-"))
 async def test_a_power_cut_at_any_step_loses_nothing_acknowledged_and_leaves_nothing_half_done(folder, operation):
     stage = await rehearse(operation, folder)
+    check_that_steps_make_a_difference(operation, stage)
     chance = random.Random(operation.name)
     steps = [None, *chance.sample(range(1, len(stage.points) + 1), SAMPLE)]
     steps += [len(stage.points) - stage.points[::-1].index(point) for point in operation.delicate]
@@ -39,12 +40,11 @@ async def test_a_power_cut_at_any_step_loses_nothing_acknowledged_and_leaves_not
         assert at is not None or outcome.acknowledged == len(operation.steps)
 
 
-async def test_a_rehearsal_sees_every_step_make_a_difference(folder):
-    for operation in OPERATIONS:
-        if not operation.from_start and not operation.name.startswith(("repair", "reap", "compact", "move", "pack")):
-            stage = await rehearse(operation, folder / operation.name)
-            assert stage.states[0] != stage.states[-1], operation.name
-            assert stage.points, operation.name
+def check_that_steps_make_a_difference(operation, stage):
+    """Or a cut between them would show nothing. What tidies up changes nothing that is seen."""
+    if not operation.from_start and not operation.name.startswith(("repair", "reap", "compact", "move", "pack")):
+        assert stage.states[0] != stage.states[-1]
+        assert stage.points
 
 
 class Client:

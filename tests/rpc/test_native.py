@@ -13,6 +13,7 @@ import trio
 from grpc_tools import protoc
 
 from contrib.rpc.client import Client
+from stratum.core.objects import PutSpec
 from stratum.rpc.messages import DESCRIPTION, message, methods
 from stratum.rpc.server import serve_rpc
 from stratum.s3.door import S3Door
@@ -20,7 +21,7 @@ from stratum.serve.rpc_endpoint import make_rpc, rpc_credentials
 from stratum.serve.self_signed import renew
 from stratum.serve.settings_file import load_settings
 from stratum.serve.tls import Tls
-from tests.engine.conftest import ROOT, engine_at
+from tests.engine.conftest import ROOT, body_of, engine_at
 
 NAMES = ("Name", "PutPiece", "PutHead", "GetRequest", "ListRequest", "CopyRequest", "RenameRequest", "Condition")
 Name, PutPiece, PutHead, GetRequest, ListRequest, CopyRequest, RenameRequest, Condition = map(message, NAMES)
@@ -102,15 +103,9 @@ async def test_a_body_that_is_not_as_long_as_was_said_leaves_nothing(native):
 
 async def test_a_listing_goes_on_over_pages_in_byte_order(native):
     keys = sorted([*(f"k/{number:04}" for number in range(1003)), "a b", "ä", "z/1"], key=str.encode)
-    turns = trio.CapacityLimiter(16)  # less than the server takes at once
-
-    async def put(key):
-        async with turns:
-            await native.put(key, b"x")
-
     async with trio.open_nursery() as nursery:
         for key in keys:
-            nursery.start_soon(put, key)
+            nursery.start_soon(native.engine.objects.put, "bucket", key.encode(), body_of(b"x"), PutSpec())
     listed = await native.call(lambda: list(native.client.Objects.List(ListRequest(bucket="bucket"))))
     assert [entry.key for entry in listed] == keys
     request = ListRequest(bucket="bucket", delimiter="/", limit=3)
