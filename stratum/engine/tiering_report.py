@@ -95,7 +95,7 @@ class Reporting:
         gb, history = stream_bytes(record) / 1e9, self._rows.history(volume)
         then, *path = self._path(history, TIERS.index(SHOWN[record.tier]), begin - 1, last)
         before = then if begin > evidence.born else None
-        eve, *days = self._around.meta.read(lambda txn: list(_days(txn, volume, evidence, begin - 1, last)))
+        eve, *days = self._around.meta.read(lambda txn: list(_days(txn, volume, begin - 1, last)))
         judged = account(self._desk.book, gb, days, path, _idle(evidence, begin), self._desk.there, before, eve)
         found.week = _added(found.week, judged, gb)
         self._regret(volume, history, last, found)
@@ -138,11 +138,9 @@ def moved(history: History) -> list[Turn]:
     return [turn for turn in history.turns if turn.done and turn.source != turn.target]
 
 
-def _days(txn: Txn, volume: int, evidence: Evidence, begin: int, last: int) -> Iterator[Day]:
+def _days(txn: Txn, volume: int, begin: int, last: int) -> Iterator[Day]:
     for day in range(begin, last + 1):
-        ago = evidence.counted - day
-        maybe = not 0 <= ago < 32 or evidence.active >> ago & 1 or day == last
-        touch = stored_touch(txn, day, volume) if maybe else None
+        touch = stored_touch(txn, day, volume)
         yield (0.0, 0.0) if touch is None else (float(touch.visits), (touch.sent + touch.swept) / 1e9)
 
 

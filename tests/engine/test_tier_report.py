@@ -44,6 +44,19 @@ async def test_reads_and_moves_of_the_week_are_in_its_columns(tmp_path):
         assert weeks[0].moves == 0 and weeks[0].regret == pytest.approx(1.0), "in cold, unread: nothing is better"
 
 
+async def test_what_a_sweep_read_on_any_day_of_the_week_is_paid_for(tmp_path):
+    async with deciding_engine(tmp_path) as store:
+        await store.put("films/a", metadata={"stratum-pin": "warm"})
+        await store.days(3)
+        assert await store.tier("films/a") == "warm"
+        await store.read("films/a", sweep=True)
+        await store.days(4)
+        (volume,) = await store.volumes("films/a")
+        gb = stream_bytes(store.engine.tiering.record_of(volume)) / 1e9
+        (week, *_) = store.engine.tiering.report()
+        assert (week.reading, week.reads) == (pytest.approx(gb * BOOK.tier.warm.retrieval_usd_per_gb), 0)
+
+
 async def test_weeks_that_follow_each_other_hold_every_move_also_one_of_the_night_between_them(tmp_path):
     """A move that is decided on the last evening of a week is made in the next one, and is paid for there."""
     async with deciding_engine(tmp_path) as store:
