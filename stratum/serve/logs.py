@@ -26,6 +26,7 @@ _GRANTS = re.compile(
     re.IGNORECASE,
 )
 _ONE_LINE = {code: f"\\x{code:02x}" for code in (*range(32), 127)}  # a client must not forge a line
+CHATTY = ("hypercorn", "quart", "asyncio")  # their information is our debugging
 _STANDARD = set(vars(logging.makeLogRecord({}))) | {"message", "asctime", "request_id"}
 
 
@@ -93,5 +94,5 @@ def set_up_logs(level: str, form: str, stream: TextIO | None = None) -> None:
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
     logging.captureWarnings(True)
-    for chatty in ("hypercorn", "quart", "asyncio"):  # their information is our debugging
+    for chatty in CHATTY:
         logging.getLogger(chatty).setLevel(max(logging.WARNING, logging.getLevelName(level.upper())))

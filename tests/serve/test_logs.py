@@ -4,7 +4,7 @@ import logging
 
 import pytest
 
-from stratum.serve.logs import clean, hide, set_up_logs
+from stratum.serve.logs import CHATTY, clean, hide, set_up_logs
 
 CANARY = "Canary7SecretCanary7SecretCanary"
 log = logging.getLogger("stratum.test")
@@ -15,6 +15,7 @@ def lines():
     """Set up logging of a form; call to read what was written. Puts the old logging back."""
     root = logging.getLogger()
     before = root.handlers[:], root.level
+    chatty = {name: logging.getLogger(name).level for name in CHATTY}
     stream = io.StringIO()
 
     def start(form: str, level: str = "info") -> io.StringIO:
@@ -24,6 +25,8 @@ def lines():
     yield start
     root.handlers[:], level = before
     root.setLevel(level)
+    for name, level in chatty.items():
+        logging.getLogger(name).setLevel(level)
     logging.captureWarnings(False)
 
 
