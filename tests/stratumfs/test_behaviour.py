@@ -95,13 +95,14 @@ async def test_special_files_are_there_for_programs_and_not_for_s3(engine, place
     def play():
         os.mkfifo(place / "fifo")
         os.mknod(place / "device", 0o020600, os.makedev(1, 3))
+        folder = os.open(place, os.O_RDONLY)
+        short = f"/proc/self/fd/{folder}/socket"  # the path of a socket is, and no other test should move with us
         with socket.socket(socket.AF_UNIX) as listening:
-            os.chdir(place)  # the path of a socket is short
-            listening.bind("socket")
+            listening.bind(short)
             listening.listen()
             with socket.socket(socket.AF_UNIX) as calling:
-                calling.connect("socket")
-            os.chdir("/")
+                calling.connect(short)
+        os.close(folder)
         (place / "d").mkdir()
         os.mkfifo(place / "d/only")
         return sorted(os.listdir(place))
