@@ -40,6 +40,7 @@ from served import ROOT, Served, commit_of
 from tests.engine.troubled_line import TroubledLine
 
 PAGE = ROOT / "docs/evidence/tiering-run.md"
+WISHES_PART = "\n<!-- written by contrib/campaigns/tierdays.py from here on -->\n"
 MIB = 1 << 20
 PACE_S = 0.1  # for a MiB: 80 Mbit a second, a film in 4K
 BUFFER_S = 1.0  # what a player holds ahead; it stalls when what it lacks adds up to more
@@ -439,7 +440,8 @@ def main() -> int:
     seen = run(asked.day_seconds, asked.film, asked.delay_ms / 1000, asked.longest)
     print(seen.wrong, {door: (waits[0], max(waits[FIRST_VOLUME:], default=0)) for door, waits in seen.waits.items()})
     if asked.write:
-        PAGE.write_text(page(seen, asked))
+        _, mark, rest = (PAGE.read_text() if PAGE.exists() else "").partition(WISHES_PART)
+        PAGE.write_text(page(seen, asked) + mark + rest)
     return 0 if good(seen) else 1
 
 

@@ -26,12 +26,12 @@ import tierdays_figures as figures
 import tierdays_hours as hours
 import tierdays_wishes as wishes
 from film import PAGE
+from film import WISHES_PART as PART
 from served import ROOT, commit_of
 from tierdays_store import PRICES, Living
 
 from tests.engine.s3_servers import ACCESS, SECRET, Servers
 
-PART = "\n<!-- written by contrib/campaigns/tierdays.py from here on -->\n"
 WISHES = "wishes"
 
 
