@@ -131,17 +131,24 @@ def connection(request):
 
 
 @pytest.fixture(scope="session")
-def tls_context(connection, tmp_path_factory):
-    """Context of a self-signed certificate that every client here trusts; None: plain HTTP."""
+def self_signed(connection, tmp_path_factory):
+    """(file, context) of a self-signed certificate; None: plain HTTP."""
     if connection not in ("tls", "h2"):
-        yield None
-        return
+        return None
     folder = tmp_path_factory.mktemp("trust")
     secret = renew(folder, ("127.0.0.1", "localhost", "bucket.localhost"), time.time())
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("SSL_CERT_FILE", str(folder / "certificate.pem"))  # for OpenSSL's defaults
-        patch.setenv("AWS_CA_BUNDLE", str(folder / "certificate.pem"))
-        yield load(secret, None, http2=connection == "h2")
+    return str(folder / "certificate.pem"), load(secret, None, http2=connection == "h2")
+
+
+@pytest.fixture
+def tls_context(self_signed, monkeypatch):
+    """Context of a certificate that every client of this test trusts, and of no other test; None: plain HTTP."""
+    if self_signed is None:
+        return None
+    certificate, context = self_signed
+    monkeypatch.setenv("SSL_CERT_FILE", certificate)  # for OpenSSL's defaults
+    monkeypatch.setenv("AWS_CA_BUNDLE", certificate)
+    return context
 
 
 @pytest.fixture
