@@ -11,7 +11,7 @@ import msgspec
 from quart import Blueprint, Response, request
 
 from stratum.console.answers import answer
-from stratum.core.errors import InvalidArgument
+from stratum.core.errors import InvalidArgument, MarkerFound, NoSuchKey
 from stratum.core.tiering.settings import KIND, NOTHING_SAID, BucketTiering
 from stratum.core.tiering.tables import Week, plain
 from stratum.engine.engine import Engine
@@ -108,9 +108,13 @@ def _amended(old: BucketTiering | None, changes: dict[str, Any]) -> BucketTierin
 
 async def _explained(engine: Engine, asked: Asked) -> dict[str, Any]:
     at_ns = parse_time(asked.at) if asked.at else None
-    return await engine.tiering.explain_object(
-        asked.bucket, asked.key.encode(), asked.version or None, at_ns=at_ns
-    )  # fmt: skip
+    explain = engine.tiering.explain_object
+    try:
+        return await explain(asked.bucket, asked.key.encode(), asked.version or None, at_ns=at_ns)
+    except MarkerFound as error:
+        raise NoSuchKey(f"{asked.key} was deleted; ask for a version of it by its id") from error
+    except NoSuchKey as error:
+        raise NoSuchKey(f"no object {asked.key} in {asked.bucket}") from error
 
 
 def parse_time(text: str) -> int:

@@ -92,6 +92,19 @@ async def test_what_is_small_new_missing_or_asked_wrongly_is_answered(console):
     await console.ask("POST", "/-/admin/tiers/explain", {"bucket": "bucket"}, code=400)
 
 
+async def test_what_was_deleted_is_said_to_be_and_how_to_ask_for_what_it_was(console):
+    engine = console.store.engine
+    await engine.buckets.amend("bucket", lambda bucket: msgspec.structs.replace(bucket, versioning="Enabled"))
+    await console.store.put("films/old", seed=2)
+    view = await engine.objects.head("bucket", b"films/old")
+    await engine.objects.delete("bucket", b"films/old")
+    refused = await console.ask("GET", "/-/explain/bucket/films/old", code=404)
+    assert "films/old was deleted; ask for a version of it by its id" in str(refused)
+    found = await console.ask("GET", f"/-/explain/bucket/films/old?versionId={view.version}")
+    assert found["version"] == view.version
+    assert "no object films/none in bucket" in str(await console.ask("GET", "/-/explain/bucket/films/none", code=404))
+
+
 async def test_keys_with_several_slashes_are_theirs(console):
     await console.store.put("a//b", 10)
     assert (await console.ask("GET", "/-/explain/bucket/a//b"))["key"] == "a//b"
