@@ -1,7 +1,7 @@
 """The verbs of the mount on names: look up, list, make, link, rename, remove.
 
-Room: stratum/engine. May import: core, engine.{buckets, file_history, file_mounted, file_open, file_table,
-file_xattrs}.
+Room: stratum/engine. May import: core, engine.{buckets, file_history, file_mounted, file_succession,
+file_table, file_xattrs}.
 
 Every verb is one change: visible at once, durable with the next group commit, in the order of the calls. Names are
 those of the mount, aliases included (core.alias). Directory 1 holds the buckets: a directory made there is a bucket.
@@ -52,7 +52,7 @@ from stratum.engine.buckets import Buckets
 from stratum.engine.file_digest import md5_of
 from stratum.engine.file_history import VIEW_NAMES, History, Listed, Node, check_changeable, in_view
 from stratum.engine.file_mounted import Mounted
-from stratum.engine.file_open import OpenFile
+from stratum.engine.file_succession import published_with_rename
 from stratum.engine.file_table import FileTable, load_inode
 from stratum.engine.file_versions import has_arrived, has_left, was_replaced, was_unlinked
 from stratum.engine.file_xattrs import inherit_acl
@@ -401,28 +401,12 @@ class FileNames:
             if done.changes and not exchange:
                 has_left(txn, self._mounted, parent, stored)
 
-        files = self._first_seen(parent, name, new_parent, new_name, exchange=exchange)
-        if files is None or not await files.publish(closing=True, renamed=change):
+        number = self._mounted.meta.read(
+            lambda txn: published_with_rename(txn, parent, name, new_parent, new_name, exchange=exchange)
+        )
+        file = self._table.files.get(number)
+        if file is None or not await file.publish(closing=True, renamed=change):
             await self._apply(change)
-
-    def _first_seen(
-        self, parent: int, name: bytes, new_parent: int, new_name: bytes, *, exchange: bool
-    ) -> OpenFile | None:
-        """The file that a rename puts in the place of one that S3 sees, while it is not published itself.
-
-        It has to be published in the same change. Else S3 would see neither for a while, and after a loss of power
-        in between, both were lost.
-        """
-
-        def query(txn: Txn) -> int:
-            found = find(txn, parent, name), find(txn, new_parent, new_name)
-            numbers = [each[1].inode for each in found if each is not None and each[1].kind is not Kind.DIRECTORY]
-            unseen = [number for number in numbers if not get_inode(txn, number).etag]
-            if len(numbers) < 2 or len(unseen) != 1 or (unseen[0] != numbers[0] and not exchange):
-                return 0
-            return unseen[0]
-
-        return self._table.files.get(self._mounted.meta.read(query))
 
     def _drop_link(self, txn: Txn, entry: Entry | None, now: int) -> None:
         if entry is not None:

@@ -177,6 +177,22 @@ async def test_a_file_counts_in_the_bucket_it_is_in(engine):
         await names.rename(other, b"d", root, b"d", noreplace=False, exchange=False)
 
 
+@pytest.mark.parametrize("closed", [False, True])
+async def test_who_moves_a_file_just_written_to_a_full_bucket_is_told(engine, closed):
+    await engine.buckets.create("other", "bob")
+    await engine.quotas.set(bucket="other", bytes_max=1000)
+    root, other = await root_of(engine), (await engine.buckets.get("other")).root
+    handle, _ = await create(engine, b"f", bytes(2000), root)
+    if closed:
+        await close(engine, handle)
+    with pytest.raises(QuotaExceeded):
+        await engine.files.names.rename(root, b"f", other, b"f", noreplace=False, exchange=False)
+    if not closed:
+        await close(engine, handle)
+    await engine.files.settle(None)
+    assert (held(engine), held(engine, "other")) == ((2000, 1), (0, 0))
+
+
 # --- counting -------------------------------------------------------------------------------------------------
 
 
