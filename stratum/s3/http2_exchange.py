@@ -109,6 +109,8 @@ class Exchange:
         if length is None and not self._bodiless:
             # A body of unknown length: what HTTP/1.1 says with chunks. Nobody but us can say it here, h2 refuses it.
             scope["headers"] = [*scope["headers"], (b"transfer-encoding", b"chunked")]
+        elif length is None and scope["method"] == "PUT":  # the end of the stream says it
+            scope["headers"] = [*scope["headers"], (b"content-length", b"0")]
         self._head = scope["method"] == "HEAD"
 
     def put(self, piece: bytes) -> bool:

@@ -31,7 +31,7 @@ from stratum.s3.http import Response
 from stratum.s3.lifecycle import abort_headers, expiration_headers
 from stratum.s3.listing import page_limit
 from stratum.s3.object_lock import header_lock
-from stratum.s3.object_write import source_is_no_marker, version_header
+from stratum.s3.object_write import must_say_its_length, source_is_no_marker, version_header
 from stratum.s3.owners import Owners
 from stratum.s3.routes import parse_copy_source
 from stratum.s3.small_body import read_xml_as
@@ -90,6 +90,7 @@ def _part_number(call: Call) -> int:
 async def upload_part(call: Call) -> Response:
     """PUT /bucket/key?partNumber&uploadId."""
     number = _part_number(call)
+    must_say_its_length(call)
     if call.payload.size is not None and call.payload.size > call.engine.limits.part_bytes_max:
         raise S3Error("EntityTooLarge", "Your proposed upload exceeds the maximum allowed size")
     upload = await call.engine.uploads.get(call.bucket, call.key, call.query["uploadId"])

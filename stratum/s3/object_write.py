@@ -53,6 +53,7 @@ CHANGING = (
 async def put_object(call: Call) -> Response:
     """PUT /bucket/key. If-Match and If-None-Match are evaluated at commit."""
     owner, acl = await acl_of_new(call)
+    must_say_its_length(call)
     if call.payload.size is not None and call.payload.size > call.engine.limits.part_bytes_max:
         raise S3Error("EntityTooLarge", "Your proposed upload exceeds the maximum allowed size")
     retention, legal_hold = await header_lock(call)
@@ -75,6 +76,16 @@ async def put_object(call: Call) -> Response:
     )
     view = await call.engine.objects.put(call.bucket, call.key, call.payload.body, spec)
     return Response(200, [*written(view), *expiration_headers(call, view)], b"")
+
+
+def must_say_its_length(call: Call) -> None:
+    """Raise MissingContentLength for a PUT of bytes that does not say how many, nor that it comes in chunks.
+
+    By HTTP it has none; by AWS, and most likely, its sender lost them.
+    """
+    told = "content-length" in call.headers or "transfer-encoding" in call.headers
+    if call.payload.size == 0 and not told:
+        raise S3Error("MissingContentLength")
 
 
 def written(view: ObjectView) -> list[tuple[bytes, bytes]]:

@@ -85,3 +85,15 @@ async def test_metadata_that_is_not_ascii_comes_back_as_in_mails(endpoint, codin
     shown = (await endpoint.call("head_object", Bucket="bucket", Key="k"))["Metadata"]["name"]
     assert shown.isascii()
     assert [(part.decode(kind)) for part, kind in decode_header(shown)] == ["grün"]
+
+
+@pytest.mark.parametrize(("framing", "status"), [("", 411), ("Content-Length: 0\r\n", 200), ("chunked", 200)])
+async def test_a_put_that_does_not_say_how_many_bytes_it_has_is_refused(endpoint, framing, status):
+    await endpoint.call("put_bucket_acl", Bucket="bucket", ACL="public-read-write")
+    body = b""
+    if framing == "chunked":
+        framing, body = "Transfer-Encoding: chunked\r\n", b"1\r\nx\r\n0\r\n\r\n"
+    head = f"PUT /bucket/k HTTP/1.1\r\nHost: 127.0.0.1:{endpoint.port}\r\n{framing}Connection: close\r\n\r\n"
+    answer = await endpoint.raw(head.encode() + body)
+    assert answer.startswith(f"HTTP/1.1 {status} ".encode())
+    assert status == 200 or b"MissingContentLength" in answer
