@@ -98,18 +98,21 @@ def say_anew(store: Living, key: str, door: str, said: str) -> None:
 
 
 def furnish(store: Living, told: list[Word]) -> None:
-    """Put all, with their wishes; those of hours come later."""
+    """Put all, with their wishes; those of hours come later. What starts no program comes first: all is born today."""
+    later = ("plain", "hours")
+    for word in told:
+        for door in DOORS:
+            if word.name in later or door != "metadata":
+                store.put(f"{word.name}/{door}")
+        if word.name not in later:
+            say(store, f"{word.name}/attribute", "attribute", word.key, word.said)
 
     def one(word: Word, door: str) -> None:
-        key = f"{word.name}/{door}"
-        later = word.name in ("plain", "hours")
-        if later or door != "metadata":
-            store.put(key)
-        if not later:
-            say(store, key, door, word.key, word.said)
+        say(store, f"{word.name}/{door}", door, word.key, word.said)
 
     with ThreadPoolExecutor(3) as pool:
-        for done in [pool.submit(one, word, door) for door in DOORS for word in told]:
+        spoken = [word for word in told if word.name not in later]
+        for done in [pool.submit(one, word, door) for door in DOORS[:2] for word in spoken]:
             done.result()
 
 

@@ -275,7 +275,7 @@ class PatternHours:
             self.note_schedule(volume, frozenset())
             return None
         subject = self._around.meta.read(lambda txn: self._desk.subjects.of(txn, volume, record))
-        rate = len(subject.wishes.schedule) / 7
+        rate = len(self._scheduled.get(volume, subject.wishes.schedule)) / 7  # a look may not see all who share it
         if subject.mode != AUTO or not rate:
             return None
         book, gb, here = self._desk.book, subject.gb, subject.tier

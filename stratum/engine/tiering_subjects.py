@@ -143,7 +143,8 @@ class Subjects:
         mode = found.mode or store
         first = views[0] if views else None
         hints = found.hints
-        self.on_schedule(number, hints.schedule)
+        if survey is not None or len(views) < USERS:  # else there may be hours that this look does not see
+            self.on_schedule(number, hints.schedule)
         return Subject(
             number=number,
             record=record,

@@ -5,9 +5,11 @@ import pytest
 from stratum.core.objects import CopySpec
 from stratum.core.tiering.settings import KIND, BucketTiering
 from stratum.engine.tiering_subjects import USERS
-from tests.engine.deciding import DAY, deciding_engine
+from tests.engine.deciding import DAY, deciding_engine, deciding_settings
 from tests.engine.test_deciding import part
 from tests.engine.test_packing import seal
+from tests.engine.test_patterns import book_of, hours, to
+from tests.fakes.backend import FakeBackend
 
 SMALL = 20_000
 MANY = 3 * USERS
@@ -90,6 +92,25 @@ async def test_a_copy_with_a_pin_is_heard_the_same_evening_for_it_shares_the_vol
         assert await together(store, ("copy", "bucket"), ("notes/000", "bucket"))
         await store.days(1)
         assert await store.tier("copy") == "hot"
+
+
+async def test_an_hour_told_of_the_last_of_many_outlives_a_restart(tmp_path):
+    settings, cold = deciding_settings(tmp_path, prices=book_of(retrieval_usd_per_gb=1.0)), FakeBackend()
+    async with deciding_engine(tmp_path, settings=settings, cold=cold) as store:
+        await many(store, tags={"stratum-hint": "schedule=09:00"})
+        await seal(store.engine)
+        await store.days(2)
+        clock, kept = store.clock, dict(store.engine.patterns.hours._scheduled)
+        assert [len(each) for each in kept.values()] == [7]
+    async with deciding_engine(tmp_path, settings=settings, clock=clock, cold=cold) as store:
+        await to(store, "notes/last", "cold")
+        await store.days(1)
+        assert store.engine.patterns.hours._scheduled == kept
+        store.engine.tiering.subjects.surveyed.clear()
+        while store.engine.heat.days.at(store.clock.ns)[1] // 60 != 8:
+            await hours(store, 1)
+        assert await store.tier("notes/last") == "hot"
+        assert store.engine.patterns.hours._scheduled == kept
 
 
 async def test_a_pin_is_forgotten_with_its_object(tmp_path):
