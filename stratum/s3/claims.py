@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 
 from stratum.core.checksums import ALGORITHMS, encode_base64
 from stratum.s3.errors import S3Error
-from stratum.s3.headers import checked, parse_http_date
+from stratum.s3.headers import META, checked, mail_safe, parse_http_date
 from stratum.s3.http import Headers, Request
 from stratum.s3.routes import Query
 
@@ -196,5 +196,6 @@ def moved_headers(request: Request, query: Query) -> Headers:
         if lower.startswith("x-amz-") and name not in SIGNING_PARAMETERS:
             if not lower.isascii() or request.header(lower) is not None or lower in {n.decode() for n, _ in moved}:
                 raise S3Error("InvalidArgument", "A header was given twice.", ArgumentName=name)
-            moved.append((lower.encode(), checked(name, value).encode()))
+            safe = mail_safe(value) if lower.startswith(META) else value
+            moved.append((lower.encode(), checked(name, safe).encode()))
     return moved

@@ -21,7 +21,7 @@ from stratum.s3.call import UNSIGNED, Call, Signing
 from stratum.s3.errors import S3Error
 from stratum.s3.form import Form, read_form
 from stratum.s3.form_policy import allowed_sizes, signer_of
-from stratum.s3.headers import META, STORED, checked
+from stratum.s3.headers import META, STORED, checked, mail_safe
 from stratum.s3.http import Headers, Request, Response
 from stratum.s3.object_write import put_object
 from stratum.s3.payload import open_form_payload
@@ -109,7 +109,7 @@ def headers_of(fields: Mapping[str, str]) -> dict[str, str]:
         elif name == "tagging":
             found["x-amz-tagging"] = _tags(value)
         elif name in STORED or name == "content-md5" or name.startswith(SERVED):
-            found[name] = value
+            found[name] = mail_safe(value) if name.startswith(META) else value
         elif name.startswith("x-amz-") and name not in SIGNATURE:
             raise S3Error("NotImplemented", Field=name)
     return {name: checked(name, value) for name, value in found.items()}

@@ -83,25 +83,28 @@ def user_metadata(headers: Mapping[str, str], limit: int = METADATA_BYTES) -> di
             name = full.removeprefix(META)
             if not _META_NAME.fullmatch(name):
                 raise S3Error("InvalidArgument", "The name of a metadata header is not valid.", ArgumentName=META)
-            found[name] = checked(full, _mail_safe(headers[full]))
+            found[name] = checked(full, mail_safe(_meant(headers[full])))
     size = sum(len(name) + len(value) for name, value in found.items())
     if size > limit:
         raise S3Error("MetadataTooLarge", Size=str(size), MaxSizeAllowed=str(limit))
     return found
 
 
-def _mail_safe(value: str) -> str:
-    """The value of a metadata header as it is stored and shown: what is not ASCII, encoded as in mails (RFC 2047).
+def _meant(value: str) -> str:
+    """The text of a header: its bytes come here as Latin-1, but nearly all clients mean UTF-8."""
+    try:
+        return value if value.isascii() else value.encode("latin-1").decode()
+    except UnicodeError:
+        return value
 
-    Header bytes come here as Latin-1; nearly all clients mean UTF-8.
+
+def mail_safe(text: str) -> str:
+    """The text of metadata as it is stored and shown: what is not ASCII, encoded as in mails (RFC 2047).
+
     Source: docs.aws.amazon.com/AmazonS3/latest/userguide/UsingMetadata.html
     """
-    if value.isascii() or _CONTROL.search(value):
-        return value
-    try:
-        text = value.encode("latin-1").decode()
-    except UnicodeError:
-        text = value
+    if text.isascii() or _CONTROL.search(text):
+        return text
     pieces = (text[at : at + WORD_CHARACTERS].encode() for at in range(0, len(text), WORD_CHARACTERS))
     return " ".join(f"=?UTF-8?B?{b64encode(piece).decode()}?=" for piece in pieces)
 

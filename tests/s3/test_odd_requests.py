@@ -97,3 +97,15 @@ async def test_a_put_that_does_not_say_how_many_bytes_it_has_is_refused(endpoint
     answer = await endpoint.raw(head.encode() + body)
     assert answer.startswith(f"HTTP/1.1 {status} ".encode())
     assert status == 200 or b"MissingContentLength" in answer
+
+
+async def test_metadata_that_is_not_ascii_may_come_by_a_form_too(endpoint):
+    conditions = [["starts-with", "$x-amz-meta-name", ""]]
+    form = endpoint.client.generate_presigned_post("bucket", "k", {"x-amz-meta-name": "Ã grün"}, conditions)["fields"]
+    parts = [f'--x\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{value}\r\n' for name, value in form.items()]
+    body = "".join([*parts, '--x\r\nContent-Disposition: form-data; name="file"\r\n\r\nb\r\n--x--\r\n']).encode()
+    head = f"POST /bucket HTTP/1.1\r\nHost: 127.0.0.1:{endpoint.port}\r\nConnection: close\r\n"
+    head += f"Content-Type: multipart/form-data; boundary=x\r\nContent-Length: {len(body)}\r\n\r\n"
+    assert (await endpoint.raw(head.encode() + body)).startswith(b"HTTP/1.1 204 ")
+    shown = (await endpoint.call("head_object", Bucket="bucket", Key="k"))["Metadata"]["name"]
+    assert [part.decode(kind) for part, kind in decode_header(shown)] == ["Ã grün"]
