@@ -49,7 +49,7 @@ class Limits:
     put_window_bytes: int = 1 * MIB  # bytes of one upload handed to the disks in one thread hop
     dirty_bytes: int = 128 * MIB  # of all mounted files together, not yet in volumes
     dirty_bytes_per_file: int = 8 * MIB
-    pending_meta_bytes: int = 32 * MIB  # metadata applied but not yet durable
+    pending_meta_bytes: int = 32 * MIB  # metadata applied but not yet in the index
     open_shards: int = 512  # shard files kept open for reading
     requests: int = 512  # S3 requests under way
     disk_threads: int = 24

@@ -197,7 +197,7 @@ class Meta:
         return result
 
     async def room(self) -> None:
-        """Wait while more than `Limits.pending_meta_bytes` of changes are not yet durable."""
+        """Wait while more than `Limits.pending_meta_bytes` of changes are not yet in the index."""
         await self._batches.wait_for_room()
 
     # --- the service ----------------------------------------------------------------------------------------
