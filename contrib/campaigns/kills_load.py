@@ -135,6 +135,7 @@ def sqlite(folder: Path, log: Log, seed: int) -> None:
         db.execute("insert into told values (?, ?)", (number, "x" * dice.randrange(3000)))
         db.execute("update account set amount = amount + 1 where id = ?", (other,))
         db.execute("commit")
+        os.statvfs(folder)  # is the mount there? SQLite takes a folder it cannot open for one without fsync
         log.told(number)
 
 
