@@ -2,6 +2,7 @@
 
 import os
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -37,9 +38,17 @@ def doors(tmp_path_factory):
         server.close()
 
 
+@pytest.fixture
+def outside():
+    """A folder that other users may pass through: the one of pytest is closed again by any pytest that starts."""
+    with tempfile.TemporaryDirectory(prefix="stratum-backup-") as made:
+        os.chmod(made, 0o755)
+        yield Path(made)
+
+
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
-def test_a_program_does_on_the_mount_what_it_does_on_a_disk_and_both_doors_agree(doors, row, tmp_path):
-    outcome = perform(row, doors, tmp_path, TREE, ROOT / ".clients/backup", scale=SCALE)
+def test_a_program_does_on_the_mount_what_it_does_on_a_disk_and_both_doors_agree(doors, row, outside):
+    outcome = perform(row, doors, outside, TREE, ROOT / ".clients/backup", scale=SCALE)
     if outcome.missing and not REQUIRED:
         pytest.skip(f"{outcome.result}: contrib/test.sh installs it")
     assert outcome.holds, outcome.result
