@@ -85,6 +85,7 @@ KINDS = {
     intelligent_tiering.KIND: intelligent_tiering.TieringConfigurations,
     inventory.KIND: inventory.Inventories,
     replication.KIND: replication.Replication,
+    replication.RESYNC: replication.Resync,
     TIERING: BucketTiering,
 }
 TABLES = {

@@ -82,6 +82,7 @@ def configurations() -> dict[str, object]:
     archive = intelligent_tiering.ArchiveTier("DEEP_ARCHIVE_ACCESS", 180)
     return {
         replication.KIND: replication.Replication("arn:aws:iam::1:role/r", (away, markers, near)),
+        replication.RESYNC: replication.Resync(1, b"near/a", 3, 4, 1, ended=10**18),
         TIERING: BucketTiering(mode="auto", pin="", no_cold=True, max_latency_ms=500.0),
         intelligent_tiering.KIND: intelligent_tiering.TieringConfigurations(
             {"late": intelligent_tiering.TieringConfiguration(enabled=True, tiers=(archive,))}
