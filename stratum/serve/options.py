@@ -107,6 +107,8 @@ def reports_errors(command: Command) -> Command:
     def reporting(*arguments: Any, **named: Any) -> Any:
         try:
             return command(*arguments, **named)
+        except BrokenPipeError:  # who reads what we print has seen enough: click ends without a word
+            raise
         except (*NOT_OUR_FAULT, BaseExceptionGroup) as error:
             _report(error)
 

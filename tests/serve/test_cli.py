@@ -1,6 +1,9 @@
 """The commands as people type them, up to where a server is needed; with one: tests/serve/test_process.py."""
 
 import json
+import os
+import subprocess
+import sys
 
 import click
 import pytest
@@ -118,3 +121,14 @@ def test_what_the_world_did_is_one_line_each_and_code_1(capsys):
         unlucky()
     assert ended.value.code == 1
     assert capsys.readouterr().err == "error: No space left: /x\n"
+
+
+def test_a_reader_that_has_seen_enough_is_no_error():
+    code = "from stratum.serve.cli import main; main(['config', 'show'])"
+    reader, writer = os.pipe()
+    os.close(reader)  # as `| head -0` does
+    try:
+        done = subprocess.run([sys.executable, "-c", code], stdout=writer, stderr=subprocess.PIPE, check=False)
+    finally:
+        os.close(writer)
+    assert (done.returncode, done.stderr) == (1, b"")
