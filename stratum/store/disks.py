@@ -209,11 +209,13 @@ class Disks:
             else:
                 self._full.discard(slot)
 
-    def full(self, slot: int) -> bool:
-        """Whether a disk has no room for even one cell: as of the last look at it, or since its journal grew."""
-        disk = self._slots[slot].disk
-        room = disk.last_space if disk is not None else NO_SPACE
-        return slot in self._full or (room.total > 0 and room.free < self.limits.cell_bytes)
+    def full(self) -> set[int]:
+        """The slots of disks without room for even one cell: as of the last look, or since their journal grew."""
+        full, least = set(self._full), self.limits.cell_bytes
+        for slot, held in self._slots.items():
+            if held.disk is not None and 0 < (room := held.disk.last_space).total and room.free < least:
+                full.add(slot)
+        return full
 
     def _made(self, slot: int, disk: Disk, call: Callable[[Disk], T]) -> T:
         """Make the call, in a thread. Blames the disk here, so that it counts even if nobody waits any more."""

@@ -156,8 +156,11 @@ class Volumes:
         """What needs no volume needs room all the same, in journal and index. Raises StoreFull if hot disks are full,
         as of the last look at them or the last growth of their journal; if those of the journal are, it must have
         others to move to, with room for all of it."""
+        full = self._disks.full()
+        if not full:
+            return
         serving = self._disks.in_service(HOT)
-        roomy = {slot for slot in serving if not self._disks.full(slot)}
+        roomy = set(serving) - full
         if len(roomy) < narrowest(self._settings.k) + self._settings.parity <= len(serving):
             raise StoreFull(f"no room on {len(serving) - len(roomy)} of {len(serving)} disks")
         held = [slot for slot in self._journal_slots() if slot in serving]
