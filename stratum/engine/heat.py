@@ -121,6 +121,11 @@ class Heat:
                 for watch in self.watchers:
                     watch(run.extent.volume, who, low, high, visit=visit)
 
+    @property
+    def latest_hour(self) -> tuple[int, int]:
+        """Day, and hour of it, of the latest signal."""
+        return self._day, self._minute // 60
+
     def interest(self, volume: int) -> None:
         """Somebody looked."""
         self._touch(volume).flags |= INTEREST

@@ -69,7 +69,7 @@ class PatternHours:
         self._around, self._rows, self._heat, self._desk = surroundings, rows, heat, desk
         self._profiles: dict[int, Profile] = {}
         self._changed: set[int] = set()
-        self._visits: Counter[int] = Counter()  # of this hour, by volume
+        self._visits: dict[tuple[int, int], Counter[int]] = {}  # by day and hour, not learnt from yet; by volume
         self._now: tuple[int, int] | None = None  # day, hour of the day
         self._regulars: OrderedDict[tuple[int, int], Regular] = OrderedDict()  # volume, hour
         self._held: OrderedDict[int, tuple[int, int]] = OrderedDict()  # volume -> day of its promotion, tier
@@ -99,7 +99,7 @@ class PatternHours:
     def watch(self, volume: int, who: int, start: int, stop: int, *, visit: bool) -> None:
         """See heat.Watcher."""
         if visit:
-            self._visits[volume] += 1
+            self._visits.setdefault(self._heat.latest_hour, Counter())[volume] += 1
 
     async def turn(self) -> None:
         """If another hour has begun: learn what the last one brought, promote for the one that comes next."""
@@ -110,7 +110,9 @@ class PatternHours:
         if self._now == (day, hour):
             return
         (then, at), self._now = self._now, (day, hour)
-        self._learn(then, at)
+        self._judge_schedules(hour_of_week(then, at * 60), self._visits.get((then, at), Counter()))
+        for begun in [each for each in self._visits if each < (day, hour)]:
+            self._learn(*begun)
         if day != then:
             await self.keep()
         self._promote(*_following(day, hour))
@@ -128,9 +130,9 @@ class PatternHours:
 
     async def close(self) -> None:
         """At shutdown: this hour's reads count for habits of volumes, and all is kept."""
-        if self._now is not None:
-            for volume in self._visits:
-                self._note_regular(volume, self._now[1], self._now[0])
+        for (day, hour), visits in self._visits.items():
+            for volume in visits:
+                self._note_regular(volume, hour, day)
         await self.keep()
 
     # --- told hours -----------------------------------------------------------------------------------------
@@ -162,8 +164,7 @@ class PatternHours:
     # --- learning -------------------------------------------------------------------------------------------
 
     def _learn(self, day: int, hour: int) -> None:
-        visits, self._visits = self._visits, Counter()
-        self._judge_schedules(hour_of_week(day, hour * 60), visits)
+        visits = self._visits.pop((day, hour))
         by_group: Counter[int] = Counter()
         for volume, count in visits.items():
             group = self._group(volume)

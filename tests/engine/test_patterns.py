@@ -163,6 +163,18 @@ async def test_what_is_read_every_morning_is_hot_before_the_next_and_nothing_els
         assert "peak" in str(told).lower()
 
 
+async def test_a_read_at_the_beginning_of_an_hour_is_of_that_hour_whenever_the_clock_is_looked_at(tmp_path):
+    """Programs are started on the hour; the next look at the clock may be a minute later."""
+    async with deciding_engine(tmp_path, settings=deciding_settings(tmp_path)) as store:
+        await store.put("reports/a", 3 * MIB)
+        await hours(store, 24)
+        store.clock.ns += HOUR
+        hour = store.engine.heat.days.at(store.clock.ns)[1] // 60
+        await read_all(store, ["reports/a"])
+        await hours(store, 2)
+        assert [at for _, at in store.engine.patterns.hours._regulars] == [hour]
+
+
 async def read_all(store, names):
     for name in names:
         await store.read(name)
