@@ -213,7 +213,7 @@ class Disks:
         """The slots of disks without room for even one cell: as of the last look, or since their journal grew."""
         full, least = set(self._full), self.limits.cell_bytes
         for slot, held in self._slots.items():
-            if held.disk is not None and 0 < (room := held.disk.last_space).total and room.free < least:
+            if held.disk is not None and (room := held.disk.last_space).total > 0 and room.free < least:
                 full.add(slot)
         return full
 
