@@ -66,4 +66,4 @@ def test_the_unit_stops_the_process_the_way_the_process_ends():
     assert unit["Type"] == "notify" and unit["KillMode"] == "mixed" and unit["Restart"] == "on-failure"
     assert int(unit["TimeoutStopSec"].removesuffix("s")) > 10
     mountpoint = shlex.split(unit["ExecStart"])[-1]
-    assert shlex.split(unit["ExecStopPost"]) == ["-/bin/umount", "-l", mountpoint] and Path(mountpoint).is_absolute()
+    assert shlex.split(unit["ExecStopPost"]) == ["-/bin/umount", "-lq", mountpoint] and Path(mountpoint).is_absolute()
