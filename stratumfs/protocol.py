@@ -113,6 +113,7 @@ DELETE = Struct("=QQII")  # directory, inode, length of the name, -
 
 _NS = 10**9
 HEAD_BYTES, ANSWER_BYTES = REQUEST_HEAD.size, ANSWER_HEAD.size
+COPIED_BYTES = 16 * 1024  # of an answer: up to here a copy costs less than a second piece
 FIRST_BYTES = HEAD_BYTES + WRITE_IN.size  # of a WRITE, before what is to be written
 
 
@@ -130,6 +131,7 @@ class Head(NamedTuple):
     padding: int
 
 
+Answer = tuple[bytes, ...]  # what is sent in one piece
 Request = tuple[Head, bytes, bytes]
 """The head, the body, and what a WRITE brings."""
 
@@ -158,14 +160,15 @@ def request_in(first: bytearray, rest: memoryview, length: int) -> Request:
     return head, bytes(first[HEAD_BYTES:]) + rest[: length - FIRST_BYTES], b""
 
 
-def answer(unique: int, body: bytes) -> bytes:
+def answer(unique: int, body: bytes) -> Answer:
     """An answer to a request that was done."""
-    return ANSWER_HEAD.pack(ANSWER_BYTES + len(body), 0, unique) + body
+    head = ANSWER_HEAD.pack(ANSWER_BYTES + len(body), 0, unique)
+    return (head, body) if len(body) > COPIED_BYTES else (head + body,)
 
 
-def refusal(unique: int, number: int) -> bytes:
+def refusal(unique: int, number: int) -> Answer:
     """An answer to a request that failed with errno `number`."""
-    return ANSWER_HEAD.pack(ANSWER_BYTES, -number, unique)
+    return (ANSWER_HEAD.pack(ANSWER_BYTES, -number, unique),)
 
 
 def names_in(body: bytes, count: int) -> list[bytes]:

@@ -244,7 +244,7 @@ class RawSession:
                 self._interruptible[head.unique] = scope
             self._call_for_a_leader()
 
-        answer: bytes | None = wire.refusal(head.unique, errno.EINTR)  # unless there is another one
+        answer: wire.Answer | None = wire.refusal(head.unique, errno.EINTR)  # unless there is another one
         try:
             answer = await staying(self._answer(*request), waits)
         finally:
@@ -255,7 +255,7 @@ class RawSession:
                 self._send(answer)
         return waited
 
-    async def _answer(self, head: Head, body: bytes, content: bytes) -> bytes | None:
+    async def _answer(self, head: Head, body: bytes, content: bytes) -> wire.Answer | None:
         """What to answer; nothing that a request brings about gets out of here (D2)."""
         try:
             if self._owner is not None and head.uid not in (0, self._owner) and head.opcode not in BY_ANYBODY:
@@ -271,7 +271,7 @@ class RawSession:
             log.exception("a request of the kernel failed", extra={"opcode": head.opcode})
             return wire.refusal(head.unique, errno.EIO)
 
-    def _answer_other(self, head: Head, body: bytes) -> bytes | None:
+    def _answer_other(self, head: Head, body: bytes) -> wire.Answer | None:
         """What is about the conversation itself, and what we do not know."""
         if head.opcode == Op.INIT:
             return self._answer_init(head, body)
@@ -285,7 +285,7 @@ class RawSession:
             return None
         return wire.refusal(head.unique, errno.ENOSYS)
 
-    def _answer_init(self, head: Head, body: bytes) -> bytes:
+    def _answer_init(self, head: Head, body: bytes) -> wire.Answer:
         offer = wire.offer_in(body)
         if offer.major != wire.MAJOR or offer.minor < wire.OLDEST_MINOR:
             log.critical("this kernel speaks version %d.%d of FUSE", offer.major, offer.minor)
@@ -294,9 +294,12 @@ class RawSession:
         self._operations.init()
         return wire.answer(head.unique, wire.answer_init(offer, WANTED, MAX_BACKGROUND))
 
-    def _send(self, answer: bytes) -> None:
+    def _send(self, answer: wire.Answer) -> None:
         try:
-            os.write(self._device, answer)
+            if len(answer) == 1:
+                os.write(self._device, answer[0])
+            else:
+                os.writev(self._device, answer)
         except OSError as error:
             if error.errno in GONE or error.errno == errno.ENOENT:  # ENOENT: nobody waits for it any more
                 return

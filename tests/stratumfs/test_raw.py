@@ -361,8 +361,8 @@ def answer_to(opcode: int, body: bytes, operations=None) -> tuple[int, int] | No
     answer = trio.run(ask)
     if answer is None:
         return None
-    length, error, unique = wire.ANSWER_HEAD.unpack_from(answer)
-    assert length == len(answer)
+    length, error, unique = wire.ANSWER_HEAD.unpack_from(answer[0])
+    assert length == sum(map(len, answer))
     return -error, unique
 
 
