@@ -18,7 +18,7 @@ from stratum.core.objects import ObjectView, VersionPage, VersionQuery, VersionV
 from stratum.core.records import Bucket, Version, decode
 from stratum.core.schema import VERSION, fold, null_version_key, unfold, version_key
 from stratum.core.txn import Txn, load, successor
-from stratum.core.versions import NULL, newest_row, row_sequence, sequence_of
+from stratum.core.versions import NULL, is_version_id, newest_row, row_sequence, sequence_of
 from stratum.core.views import row_view, view_of
 
 NEWEST = 2**64  # above every sequence
@@ -68,6 +68,16 @@ def marker_of(view: VersionView) -> str:
     return f"{NULL}-{view.sequence:x}" if view.version == NULL else view.version
 
 
+def is_marker(text: str) -> bool:
+    """Can this be the marker of a page, ours or the id of a version?"""
+    return is_version_id(text) or _sequence_of_null(text) is not None
+
+
+def _sequence_of_null(marker: str) -> int | None:
+    digits = marker.removeprefix(f"{NULL}-") if marker.startswith(f"{NULL}-") else ""
+    return int(digits, 16) if 0 < len(digits) <= 16 and set(digits) <= set("0123456789abcdef") else None
+
+
 def _first(txn: Txn, root: int, query: VersionQuery) -> _Start | None:
     marker = query.key_marker
     if marker < query.prefix or not marker:
@@ -89,12 +99,10 @@ def _first(txn: Txn, root: int, query: VersionQuery) -> _Start | None:
 
 def _sequence(txn: Txn, root: int, key: bytes, version: str) -> int | None:
     """The sequence of a version marker; None: all versions of the key are behind us."""
-    if version.startswith(f"{NULL}-"):
-        digits = version.removeprefix(f"{NULL}-")
-        return int(digits, 16) if digits and set(digits) <= set("0123456789abcdef") and len(digits) <= 16 else None
     if version == NULL:
         return load(txn, null_version_key(root, key), int)
-    return sequence_of(version)
+    of_null = _sequence_of_null(version)
+    return sequence_of(version) if of_null is None else of_null
 
 
 def _merged(txn: Txn, name: str, bucket: Bucket, prefix: bytes, start: _Start) -> Iterator[VersionView]:

@@ -14,7 +14,8 @@ from stratum.core.objects import VersionPage, VersionQuery, VersionView
 from stratum.core.records import Bucket
 from stratum.core.replication import KIND as REPLICATION
 from stratum.core.replication import Replication
-from stratum.core.versions import ENABLED, NULL, SUSPENDED, is_version_id
+from stratum.core.version_listing import is_marker
+from stratum.core.versions import ENABLED, NULL, SUSPENDED
 from stratum.s3.answers import contents_node, prefix_nodes, shown, xml_answer
 from stratum.s3.call import Call
 from stratum.s3.errors import S3Error
@@ -66,7 +67,7 @@ async def list_object_versions(call: Call) -> Response:
     key_marker, version_marker = call.query.get("key-marker", ""), call.query.get("version-id-marker", "")
     if version_marker and not key_marker:
         raise S3Error("InvalidArgument", "A version-id marker cannot be specified without a key marker.")
-    if version_marker and not is_version_id(version_marker):  # or the rest of the key's versions would not be listed
+    if version_marker and not is_marker(version_marker):  # or the rest of the key's versions would not be listed
         raise S3Error("InvalidArgument", "Invalid version id specified", ArgumentName="version-id-marker")
     query = VersionQuery(
         prefix=wanted.prefix,

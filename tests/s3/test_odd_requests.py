@@ -64,6 +64,24 @@ async def test_a_copy_source_that_was_encoded_as_a_whole_is_found(endpoint):
     assert await endpoint.body("c") == b"x"
 
 
+@pytest.mark.parametrize("versioning", [None, "Enabled", "Suspended"])
+async def test_the_marker_that_a_page_of_versions_ends_with_is_taken_by_the_next(endpoint, versioning):
+    await endpoint.call("create_bucket", Bucket="bucket")
+    if versioning:
+        status = {"Status": versioning}
+        await endpoint.call("put_bucket_versioning", Bucket="bucket", VersioningConfiguration=status)
+    for key in ("a", "b", "b", "c"):
+        await endpoint.call("put_object", Bucket="bucket", Key=key, Body=key)
+    whole = (await endpoint.call("list_object_versions", Bucket="bucket"))["Versions"]
+    found, after = [], {}
+    while after is not None:
+        page = await endpoint.call("list_object_versions", Bucket="bucket", MaxKeys=1, **after)
+        found += page["Versions"]
+        more = page["IsTruncated"]
+        after = {"KeyMarker": page["NextKeyMarker"], "VersionIdMarker": page["NextVersionIdMarker"]} if more else None
+    assert found == whole and len(whole) == (4 if versioning == "Enabled" else 3)
+
+
 async def test_a_marker_that_is_no_version_id_does_not_hide_versions(endpoint):
     status = {"Status": "Enabled"}
     await endpoint.call("put_bucket_versioning", Bucket="bucket", VersioningConfiguration=status)
