@@ -152,6 +152,7 @@ def test_disk_calls_that_decide_durability_are_in_one_module():
     for path in MODULES:
         if room_of(dotted_name(path)) == "stratum.serve" or dotted_name(path) == "stratum.store.disk":
             continue  # serve keeps its own lock and credentials, before there is a store
+        to_kernel = {"writev"} if dotted_name(path) == "stratumfs.raw" else set()  # answers, not to a disk
         for node in ast.walk(tree(path)):
             if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "os":
-                assert node.attr not in deciding, f"{dotted_name(path)}: os.{node.attr}, line {node.lineno}"
+                assert node.attr not in deciding - to_kernel, f"{dotted_name(path)}: os.{node.attr}, line {node.lineno}"
