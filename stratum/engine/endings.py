@@ -5,8 +5,8 @@ Room: stratum/engine. May import: core, store.
 
 Invariants
     E1  What somebody is still putting together (`putting_together`) is not freed; what he leaves undone is.
-    E3  Where there is a bucket, all uploads under its name are its own: those of one that is gone are ended before.
     E2  Each change is short, and the event loop is free between two of them. What a kill leaves, the next start frees.
+    E3  Where there is a bucket, all uploads under its name are its own: those of one that is gone are ended before.
 """
 
 import logging

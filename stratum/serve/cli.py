@@ -17,7 +17,7 @@ from stratum.serve.credentials_file import metrics_token, root_credential
 from stratum.serve.disk_commands import disk_group
 from stratum.serve.explain_command import explain_command
 from stratum.serve.kms_commands import kms_group
-from stratum.serve.options import json_option, load, reports_errors, s3_option, with_store_options
+from stratum.serve.options import at_server, json_option, load, reports_errors, s3_option, with_store_options
 from stratum.serve.quota_commands import quota_group
 from stratum.serve.replay_command import replay_command
 from stratum.serve.replication_commands import replication_group
@@ -68,10 +68,8 @@ def serve(guide: bool, **options: Any) -> None:
 
 
 @main.command()
-@with_store_options
-@s3_option
+@at_server
 @json_option
-@reports_errors
 def status(as_json: bool, **options: Any) -> None:
     """Show doors, disks, redundancy and counts of the running server.
 
@@ -87,9 +85,7 @@ def status(as_json: bool, **options: Any) -> None:
 
 
 @main.command("console")
-@with_store_options
-@s3_option
-@reports_errors
+@at_server
 def console_link(**options: Any) -> None:
     """Print a link that opens the web console, logged in as root. It is good once, for a minute."""
     made = connect(load(**options)).ask("POST", "console")
@@ -110,10 +106,8 @@ def key() -> None:
 @click.option("--user", default="", help="Canonical id of the user it is for; without it, it may do everything.")
 @click.option("--access-key", default="", help="Keep this pair, from another store, instead of making one.")
 @click.option("--secret-key-file", type=click.File(), help='The secret key of --access-key; "-": standard input.')
-@with_store_options
-@s3_option
+@at_server
 @json_option
-@reports_errors
 def create_key(name: str, user: str, access_key: str, secret_key_file: Any, as_json: bool, **options: Any) -> None:
     """Make an access key. NAME is a note for you, e.g. the program or person it is for."""
     secret = secret_key_file.read().strip() if secret_key_file is not None else ""
@@ -128,10 +122,8 @@ def create_key(name: str, user: str, access_key: str, secret_key_file: Any, as_j
 
 
 @key.command("list")
-@with_store_options
-@s3_option
+@at_server
 @json_option
-@reports_errors
 def list_keys(as_json: bool, **options: Any) -> None:
     """List the access keys, without their secrets. The root key is not among them."""
     rows = connect(load(**options)).ask("GET", "keys")
@@ -140,9 +132,7 @@ def list_keys(as_json: bool, **options: Any) -> None:
 
 @key.command("delete")
 @click.argument("access_key")
-@with_store_options
-@s3_option
-@reports_errors
+@at_server
 def delete_key(access_key: str, **options: Any) -> None:
     """Take away the access of ACCESS_KEY, at once."""
     connect(load(**options)).ask("DELETE", f"keys/{show.path_segment(access_key)}")
@@ -173,9 +163,7 @@ def bucket() -> None:
 
 @bucket.command("create")
 @click.argument("name")
-@with_store_options
-@s3_option
-@reports_errors
+@at_server
 def create_bucket(name: str, **options: Any) -> None:
     """Make the bucket NAME: 3 to 63 lower-case letters, digits, dots and hyphens."""
     connect(load(**options)).ask("POST", "buckets", {"name": name})
@@ -183,10 +171,8 @@ def create_bucket(name: str, **options: Any) -> None:
 
 
 @bucket.command("list")
-@with_store_options
-@s3_option
+@at_server
 @json_option
-@reports_errors
 def list_buckets(as_json: bool, **options: Any) -> None:
     """List the buckets, by name."""
     rows = connect(load(**options)).ask("GET", "buckets")
@@ -195,9 +181,7 @@ def list_buckets(as_json: bool, **options: Any) -> None:
 
 @bucket.command("delete")
 @click.argument("name")
-@with_store_options
-@s3_option
-@reports_errors
+@at_server
 def delete_bucket(name: str, **options: Any) -> None:
     """Delete the bucket NAME. Only an empty one: nothing is ever deleted by the way."""
     connect(load(**options)).ask("DELETE", f"buckets/{show.path_segment(name)}")
@@ -211,10 +195,8 @@ def config() -> None:
 
 @config.command("show")
 @click.option("--running", is_flag=True, help="Ask the running server, instead of showing what a start would use.")
-@with_store_options
-@s3_option
+@at_server
 @json_option
-@reports_errors
 def show_config(running: bool, as_json: bool, **options: Any) -> None:
     """Show every setting with its value and where it comes from.
 

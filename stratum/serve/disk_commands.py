@@ -12,7 +12,7 @@ import click
 from rich.filesize import decimal
 
 from stratum.serve import show
-from stratum.serve.options import Connect, json_option, load, reports_errors, s3_option, with_store_options
+from stratum.serve.options import Connect, at_server, json_option, load
 
 
 def disk_group(connect: Connect) -> click.Group:
@@ -38,9 +38,7 @@ def _add(connect: Connect) -> click.Command:
     @click.command("add")
     @click.argument("path", type=click.Path())
     @click.option("--tier", type=click.Choice(["hot", "warm"]), default="hot", help="Which set of disks it joins.")
-    @with_store_options
-    @s3_option
-    @reports_errors
+    @at_server
     def add(path: str, tier: str, **options: Any) -> None:
         """Use the empty folder PATH, best a file system of its own, as a new disk."""
         path = os.path.abspath(path)
@@ -53,10 +51,8 @@ def _add(connect: Connect) -> click.Command:
 
 def _list(connect: Connect) -> click.Command:
     @click.command("list")
-    @with_store_options
-    @s3_option
+    @at_server
     @json_option
-    @reports_errors
     def list_disks(as_json: bool, **options: Any) -> None:
         """Show the disks, what is on them, and what they can hold together."""
         found = connect(load(**options)).ask("GET", "disks")
@@ -92,9 +88,7 @@ def _drain(connect: Connect) -> click.Command:
     @click.command("drain")
     @click.argument("slot", metavar="ID", type=int)
     @click.option("--cancel", is_flag=True, help="Keep the disk after all.")
-    @with_store_options
-    @s3_option
-    @reports_errors
+    @at_server
     def drain(slot: int, cancel: bool, **options: Any) -> None:
         """Empty the disk ID: its shards move to others, with full redundancy all the time.
 
@@ -110,9 +104,7 @@ def _drain(connect: Connect) -> click.Command:
 def _remove(connect: Connect) -> click.Command:
     @click.command("remove")
     @click.argument("slot", metavar="ID", type=int)
-    @with_store_options
-    @s3_option
-    @reports_errors
+    @at_server
     def remove(slot: int, **options: Any) -> None:
         """Take the emptied disk ID out of the store for good."""
         row = connect(load(**options)).ask("POST", "disks/remove", {"slot": slot})

@@ -12,7 +12,7 @@ import click
 from rich.filesize import decimal
 
 from stratum.serve import show
-from stratum.serve.options import Connect, json_option, load, reports_errors, s3_option, with_store_options
+from stratum.serve.options import Connect, at_server, json_option, load
 
 TURNS_SHOWN = 6
 
@@ -24,10 +24,8 @@ def explain_command(connect: Connect) -> click.Command:
     @click.argument("object_url", metavar="s3://BUCKET/KEY")
     @click.option("--at", default="", metavar="TIME", help="As of then: 2026-11-20T12:00:00Z, or seconds since 1970.")
     @click.option("--version-id", "version", default="", help="Of a version that is not the current one.")
-    @with_store_options
-    @s3_option
+    @at_server
     @json_option
-    @reports_errors
     def explain(object_url: str, at: str, version: str, as_json: bool, **options: Any) -> None:
         """Say why an object is in the tier it is in, what each tier would cost, and what would change it.
 
@@ -108,10 +106,8 @@ def report_command(connect: Connect) -> click.Command:
 
     @click.command("report")
     @click.option("--weeks", default=4, show_default=True, help="How many weeks to show.")
-    @with_store_options
-    @s3_option
+    @at_server
     @json_option
-    @reports_errors
     def report(weeks: int, as_json: bool, **options: Any) -> None:
         """Show what tiering cost last week, the best possible in hindsight, and which moves are regretted.
 
@@ -175,10 +171,8 @@ def policy_command(connect: Connect) -> click.Command:
     @click.option("--no-cold/--cold", "no_cold", default=None, help="Nothing of it goes to a remote tier, or may.")
     @click.option("--max-latency", type=float, metavar="MS", help="No tier whose first byte takes longer; 0: any.")
     @click.option("--clear", is_flag=True, help="Forget what the bucket said.")
-    @with_store_options
-    @s3_option
+    @at_server
     @json_option
-    @reports_errors
     def policy(
         bucket: str, mode: str | None, pin: str | None, no_cold: bool | None, max_latency: float | None, clear: bool,
         as_json: bool, **options: Any,

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from stratum.serve import show
-from stratum.serve.options import Connect, load, reports_errors, s3_option, with_store_options
+from stratum.serve.options import Connect, at_server, json_option, load
 
 
 def kms_group(connect: Connect) -> click.Group:
@@ -32,9 +32,7 @@ def kms_group(connect: Connect) -> click.Group:
 def _create(connect: Connect) -> click.Command:
     @click.command("create")
     @click.argument("name")
-    @with_store_options
-    @s3_option
-    @reports_errors
+    @at_server
     def create(name: str, **options: Any) -> None:
         """Make the key NAME: letters, digits and / _ . -"""
         connect(load(**options)).ask("POST", "kms", {"name": name})
@@ -45,10 +43,8 @@ def _create(connect: Connect) -> click.Command:
 
 def _list(connect: Connect) -> click.Command:
     @click.command("list")
-    @with_store_options
-    @s3_option
-    @click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
-    @reports_errors
+    @at_server
+    @json_option
     def list_keys(as_json: bool, **options: Any) -> None:
         """List the keys, by name. stratum/s3 is the one of SSE-S3; it and aws/s3 are made when first needed."""
         rows = connect(load(**options)).ask("GET", "kms")
@@ -64,9 +60,7 @@ def _list(connect: Connect) -> click.Command:
 def _rotate(connect: Connect) -> click.Command:
     @click.command("rotate")
     @click.argument("name")
-    @with_store_options
-    @s3_option
-    @reports_errors
+    @at_server
     def rotate(name: str, **options: Any) -> None:
         """Give the key NAME a new generation, for all objects to come.
 

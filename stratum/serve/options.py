@@ -115,6 +115,11 @@ def reports_errors(command: Command) -> Command:
     return reporting
 
 
+def at_server(command: Command) -> Command:
+    """Of a command that asks the running server: the options that find it, and errors as `reports_errors` has them."""
+    return with_store_options(s3_option(reports_errors(command)))
+
+
 def _report(error: BaseException) -> NoReturn:
     leaves = list(_leaves(error))
     bugs = [leaf for leaf in leaves if not isinstance(leaf, NOT_OUR_FAULT)]

@@ -11,7 +11,7 @@ import click
 from rich.filesize import decimal
 
 from stratum.serve import show
-from stratum.serve.options import Connect, json_option, load, reports_errors, s3_option, with_store_options
+from stratum.serve.options import Connect, at_server, json_option, load
 from stratum.serve.settings_values import Malformed, parse_count
 
 
@@ -52,9 +52,7 @@ def _set(connect: Connect) -> click.Command:
     @click.option("--user", default="", help="Canonical id of a user, instead of a bucket; `stratum`: the operator.")
     @click.option("--bytes", "bytes_max", metavar="SIZE", help='At most so many bytes, e.g. 500GB or 2TiB; or "none".')
     @click.option("--objects", "objects_max", metavar="COUNT", help='At most so many objects and versions; or "none".')
-    @with_store_options
-    @s3_option
-    @reports_errors
+    @at_server
     def set_quota(bucket: str, user: str, bytes_max: str | None, objects_max: str | None, **options: Any) -> None:
         """Limit BUCKET, or with --user all buckets of a user. What is not given stays as it is."""
         which = _which(bucket, user)
@@ -79,10 +77,8 @@ def _show(connect: Connect) -> click.Command:
     @click.command("show")
     @click.argument("bucket", default="")
     @click.option("--user", default="", help="Canonical id of a user: only it, and its buckets.")
-    @with_store_options
-    @s3_option
+    @at_server
     @json_option
-    @reports_errors
     def show_quotas(bucket: str, user: str, as_json: bool, **options: Any) -> None:
         """Show what every bucket and every owner holds and may hold, or only one of them."""
         found = connect(load(**options)).ask("GET", "quotas")
@@ -111,9 +107,7 @@ def _clear(connect: Connect) -> click.Command:
     @click.command("clear")
     @click.argument("bucket", default="")
     @click.option("--user", default="", help="Canonical id of a user, instead of a bucket.")
-    @with_store_options
-    @s3_option
-    @reports_errors
+    @at_server
     def clear(bucket: str, user: str, **options: Any) -> None:
         """Take the limits of BUCKET, or of a user, away."""
         which = _which(bucket, user)
@@ -126,10 +120,8 @@ def _clear(connect: Connect) -> click.Command:
 def _verify(connect: Connect) -> click.Command:
     @click.command("verify")
     @click.option("--repair", is_flag=True, help="Set the counters to what was counted.")
-    @with_store_options
-    @s3_option
+    @at_server
     @json_option
-    @reports_errors
     def verify(repair: bool, as_json: bool, **options: Any) -> None:
         """Count everything anew, while the store is in use, and compare. The exit code is 1 if anything is wrong."""
         found = connect(load(**options)).ask("POST", "quotas/count", {"repair": repair})

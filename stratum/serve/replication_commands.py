@@ -11,7 +11,7 @@ import click
 from rich.filesize import decimal
 
 from stratum.serve import show
-from stratum.serve.options import Connect, json_option, load, reports_errors, s3_option, with_store_options
+from stratum.serve.options import Connect, at_server, json_option, load
 
 
 def replication_group(connect: Connect) -> click.Group:
@@ -30,9 +30,7 @@ def replication_group(connect: Connect) -> click.Group:
 def _resync(connect: Connect) -> click.Command:
     @click.command("resync")
     @click.argument("bucket")
-    @with_store_options
-    @s3_option
-    @reports_errors
+    @at_server
     def resync(bucket: str, **options: Any) -> None:
         """Replicate what is in BUCKET already, by its rules of now: in the background, also over restarts.
 
@@ -47,10 +45,8 @@ def _resync(connect: Connect) -> click.Command:
 
 def _status(connect: Connect) -> click.Command:
     @click.command("status")
-    @with_store_options
-    @s3_option
+    @at_server
     @json_option
-    @reports_errors
     def status(as_json: bool, **options: Any) -> None:
         """Show what waits for each target, and how far resyncs have come."""
         found = connect(load(**options)).ask("GET", "replication")
@@ -68,9 +64,7 @@ def _status(connect: Connect) -> click.Command:
 def _stop(connect: Connect) -> click.Command:
     @click.command("stop")
     @click.argument("bucket")
-    @with_store_options
-    @s3_option
-    @reports_errors
+    @at_server
     def stop(bucket: str, **options: Any) -> None:
         """Stop the resync of BUCKET. What is queued already goes."""
         connect(load(**options)).ask("POST", "replication/stop", {"bucket": bucket})

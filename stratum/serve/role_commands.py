@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from stratum.serve import show
-from stratum.serve.options import Connect, json_option, load, reports_errors, s3_option, with_store_options
+from stratum.serve.options import Connect, at_server, json_option, load
 
 
 def role_group(connect: Connect) -> click.Group:
@@ -42,9 +42,7 @@ def _add(connect: Connect) -> click.Command:
     @click.option("--claim", "claims", multiple=True, help="NAME=VALUE that their token must say, e.g. groups=editors.")
     @click.option("--account", default="", help="Canonical id of the user whose account it belongs to.")
     @click.option("--max-seconds", default=3600, help="A session lasts at most; 900 to 43200.")
-    @with_store_options
-    @s3_option
-    @reports_errors
+    @at_server
     def add(
         name: str,
         policies: tuple[str, ...],
@@ -85,10 +83,8 @@ def _pair(text: str) -> tuple[str, str]:
 
 def _list(connect: Connect) -> click.Command:
     @click.command("list")
-    @with_store_options
-    @s3_option
+    @at_server
     @json_option
-    @reports_errors
     def list_roles(as_json: bool, **options: Any) -> None:
         """List the roles, by name."""
         found = connect(load(**options)).ask("GET", "roles")
@@ -114,9 +110,7 @@ def _list(connect: Connect) -> click.Command:
 def _remove(connect: Connect) -> click.Command:
     @click.command("remove")
     @click.argument("name")
-    @with_store_options
-    @s3_option
-    @reports_errors
+    @at_server
     def remove(name: str, **options: Any) -> None:
         """Remove the role NAME; its sessions end at once."""
         connect(load(**options)).ask("POST", "roles/delete", {"role": name})
@@ -127,9 +121,7 @@ def _remove(connect: Connect) -> click.Command:
 
 def _end(connect: Connect) -> click.Command:
     @click.command("end-sessions")
-    @with_store_options
-    @s3_option
-    @reports_errors
+    @at_server
     def end(**options: Any) -> None:
         """End every session of the store, at once: all temporary credentials cease to work."""
         connect(load(**options)).ask("POST", "sessions/end", {})

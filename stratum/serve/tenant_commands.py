@@ -10,7 +10,7 @@ import click
 from rich.filesize import decimal
 
 from stratum.serve import show
-from stratum.serve.options import Connect, json_option, load, reports_errors, s3_option, with_store_options
+from stratum.serve.options import Connect, at_server, json_option, load
 
 
 def tenant_group(connect: Connect) -> click.Group:
@@ -33,10 +33,8 @@ def _add(connect: Connect) -> click.Command:
     @click.argument("name")
     @click.option("--id", "tenant", default="", help="Canonical id, when it comes from elsewhere; else one is made.")
     @click.option("--email", default="", help="E-mail address that an ACL may grant to.")
-    @with_store_options
-    @s3_option
+    @at_server
     @json_option
-    @reports_errors
     def add(name: str, tenant: str, email: str, as_json: bool, **options: Any) -> None:
         """Make the tenant NAME, and the first key of its root."""
         made = connect(load(**options)).ask("POST", "tenants", {"name": name, "tenant": tenant, "email": email})
@@ -53,10 +51,8 @@ def _add(connect: Connect) -> click.Command:
 
 def _list(connect: Connect) -> click.Command:
     @click.command("list")
-    @with_store_options
-    @s3_option
+    @at_server
     @json_option
-    @reports_errors
     def list_tenants(as_json: bool, **options: Any) -> None:
         """List the tenants, and what each has."""
         found = connect(load(**options)).ask("GET", "tenants")
@@ -82,9 +78,7 @@ def _list(connect: Connect) -> click.Command:
 def _remove(connect: Connect) -> click.Command:
     @click.command("remove")
     @click.argument("tenant")
-    @with_store_options
-    @s3_option
-    @reports_errors
+    @at_server
     def remove(tenant: str, **options: Any) -> None:
         """Remove TENANT (its id) with all its users and keys. One that owns buckets stays."""
         connect(load(**options)).ask("POST", "tenants/remove", {"tenant": tenant})

@@ -14,7 +14,7 @@ from rich.filesize import decimal
 from stratum.serve import show
 from stratum.serve.admin_client import AdminClient
 from stratum.serve.explain_command import policy_command, report_command
-from stratum.serve.options import Connect, json_option, load, reports_errors, s3_option, with_store_options
+from stratum.serve.options import Connect, at_server, json_option, load
 from stratum.serve.tier_export import export_command
 
 POLL_SECONDS = 0.25
@@ -43,10 +43,8 @@ def tier_group(connect: Connect) -> click.Group:
 
 def _list(connect: Connect) -> click.Command:
     @click.command("list")
-    @with_store_options
-    @s3_option
+    @at_server
     @json_option
-    @reports_errors
     def list_tiers(as_json: bool, **options: Any) -> None:
         """List the tiers with what they hold, and the backends behind them."""
         found = connect(load(**options)).ask("GET", "tiers")
@@ -65,10 +63,8 @@ def _list(connect: Connect) -> click.Command:
 
 def _status(connect: Connect) -> click.Command:
     @click.command("status")
-    @with_store_options
-    @s3_option
+    @at_server
     @json_option
-    @reports_errors
     def tier_status(as_json: bool, **options: Any) -> None:
         """Show moves: waiting, under way, put off and why, done since the start; and what backends lost."""
         found = connect(load(**options)).ask("GET", "tiers")
@@ -95,10 +91,8 @@ def _show(connect: Connect) -> click.Command:
     @click.command("show")
     @click.argument("object_url", metavar="s3://BUCKET/KEY")
     @_version
-    @with_store_options
-    @s3_option
+    @at_server
     @json_option
-    @reports_errors
     def show_object(object_url: str, version: str, as_json: bool, **options: Any) -> None:
         """Show the tier of an object, and what shares its volumes."""
         bucket, key = _parsed(object_url)
@@ -128,10 +122,8 @@ def _move(connect: Connect) -> click.Command:
     @click.option("--backend", default="", help="Which cold one; else as the routes have it, or the first.")
     @click.option("--wait", is_flag=True, help="Return when the bytes are there.")
     @_version
-    @with_store_options
-    @s3_option
+    @at_server
     @json_option
-    @reports_errors
     def move(object_url: str, tier: str, backend: str, wait: bool, version: str, as_json: bool, **options: Any) -> None:
         """Move the volumes that hold an object, whatever else lies in them.
 
@@ -167,9 +159,7 @@ def _wait(client: AdminClient, asked: Mapping[str, str], total: int, *, quiet: b
 def _check(connect: Connect) -> click.Command:
     @click.command("check")
     @click.argument("name")
-    @with_store_options
-    @s3_option
-    @reports_errors
+    @at_server
     def check(name: str, **options: Any) -> None:
         """Ask the backend NAME whether it can be used with the settings as they are."""
         found = connect(load(**options)).ask("GET", f"tiers/check/{show.path_segment(name)}")

@@ -19,7 +19,7 @@ from typing import Any
 import click
 
 from stratum.serve.admin_client import AdminClient
-from stratum.serve.options import load, reports_errors, s3_option, with_store_options
+from stratum.serve.options import at_server, load
 from stratum.serve.settings_file import Loaded
 
 INVENTORY, EVENTS = ("object", "size_bytes", "created", "content_type"), ("time", "object", "op", "bytes")
@@ -34,9 +34,7 @@ def export_command(connect: Callable[[Loaded], AdminClient]) -> click.Command:
         "--out", required=True, type=click.Path(file_okay=False, path_type=Path), help="Folder for the files."
     )
     @click.option("--days", default=32, show_default=True, type=click.IntRange(1, 32), help="Days that are over.")
-    @with_store_options
-    @s3_option
-    @reports_errors
+    @at_server
     def export(out: Path, days: int, **options: Any) -> None:
         """Write what is known of reads as inventory.csv and events.csv, for `stratum replay`.
 

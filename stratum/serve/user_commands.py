@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from stratum.serve import show
-from stratum.serve.options import Connect, json_option, load, reports_errors, s3_option, with_store_options
+from stratum.serve.options import Connect, at_server, json_option, load
 
 
 def user_group(connect: Connect) -> click.Group:
@@ -33,10 +33,8 @@ def _create(connect: Connect) -> click.Command:
     @click.option("--id", "user", default="", help="Canonical id, when it comes from another store; else one is made.")
     @click.option("--email", default="", help="E-mail address that an ACL may grant to.")
     @click.option("--account", default="", help="Canonical id of the user whose account it joins; else its own.")
-    @with_store_options
-    @s3_option
+    @at_server
     @json_option
-    @reports_errors
     def create(name: str, user: str, email: str, account: str, as_json: bool, **options: Any) -> None:
         """Make a user with the display name NAME."""
         body = {"name": name, "user": user, "email": email, "account": account}
@@ -48,10 +46,8 @@ def _create(connect: Connect) -> click.Command:
 
 def _list(connect: Connect) -> click.Command:
     @click.command("list")
-    @with_store_options
-    @s3_option
+    @at_server
     @json_option
-    @reports_errors
     def list_users(as_json: bool, **options: Any) -> None:
         """List the users, by canonical id."""
         found = connect(load(**options)).ask("GET", "users")
@@ -70,9 +66,7 @@ def _list(connect: Connect) -> click.Command:
 def _delete(connect: Connect) -> click.Command:
     @click.command("delete")
     @click.argument("user")
-    @with_store_options
-    @s3_option
-    @reports_errors
+    @at_server
     def delete(user: str, **options: Any) -> None:
         """Delete the user with the canonical id USER and its access keys. One that owns buckets stays."""
         connect(load(**options)).ask("POST", "users/delete", {"user": user})
@@ -99,9 +93,7 @@ def _put_policy(connect: Connect) -> click.Command:
     @click.argument("user")
     @click.argument("name")
     @click.argument("file", type=click.File())
-    @with_store_options
-    @s3_option
-    @reports_errors
+    @at_server
     def put(user: str, name: str, file: Any, **options: Any) -> None:
         """Give USER (canonical id) the policy in FILE ("-": standard input) under NAME, or replace that one."""
         body = {"user": user, "policy": name, "text": file.read()}
@@ -114,9 +106,7 @@ def _put_policy(connect: Connect) -> click.Command:
 def _list_policies(connect: Connect) -> click.Command:
     @click.command("list")
     @click.argument("user")
-    @with_store_options
-    @s3_option
-    @reports_errors
+    @at_server
     def list_policies(user: str, **options: Any) -> None:
         """Print the policies of USER as JSON: name to document."""
         found = connect(load(**options)).ask("POST", "users/policies", {"user": user})
@@ -129,9 +119,7 @@ def _delete_policy(connect: Connect) -> click.Command:
     @click.command("delete")
     @click.argument("user")
     @click.argument("name")
-    @with_store_options
-    @s3_option
-    @reports_errors
+    @at_server
     def delete(user: str, name: str, **options: Any) -> None:
         """Take the policy NAME away from USER."""
         connect(load(**options)).ask("POST", "users/policies/delete", {"user": user, "policy": name})
