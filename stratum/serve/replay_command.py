@@ -1,6 +1,6 @@
 """`stratum replay`: what policies would have cost on a trace, beside the best that was possible.
 
-Room: stratum/serve. May import: core.tiering, serve.replay_report.
+Room: stratum/serve. May import: core.tiering, serve.{options, replay_report}.
 """
 
 import tomllib
@@ -11,6 +11,7 @@ import msgspec
 
 from stratum.core.tiering.policy import Policy
 from stratum.core.tiering.prices import TIERS, PriceBook
+from stratum.serve.options import json_option
 
 PRODUCTION = "stratum"
 _file = click.Path(exists=True, dir_okay=False, path_type=Path)
@@ -27,7 +28,7 @@ _file = click.Path(exists=True, dir_okay=False, path_type=Path)
     "--start-tier", type=click.Choice(TIERS), default="warm", show_default=True, help="Where every object begins."
 )
 @click.option("--moves-out", type=click.Path(dir_okay=False, path_type=Path), help="CSV: time,object,from,to,reason.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
+@json_option
 def replay_command(
     inventory: Path, events: Path | None, logs: tuple[Path, ...], books: tuple[Path, ...], names: tuple[str, ...],
     changes: tuple[str, ...], start_tier: str, moves_out: Path | None, as_json: bool,
